@@ -1,0 +1,1 @@
+"""The lab agent: discovers devices, runs jobs on them, reports measurements."""

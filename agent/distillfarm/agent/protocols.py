@@ -1,0 +1,176 @@
+"""The seams of the agent: what a driver, a runner and a meter promise.
+
+Order of calls for one job: the session enters the driver, gates are checked, ``Runner.prepare``
+once, ``Runner.launch`` for every launch, ``Runner.clean`` always, the driver is left. Cancelling
+any of these coroutines stops the work on the device before the cancellation is delivered.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from distillfarm.domain.hardware import DeviceInfo, Target
+from distillfarm.domain.job import JobRequest
+from distillfarm.domain.measurement import Energy, Launch, Outcome
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a process on the device ended; ``code`` is negative for a signal."""
+
+    code: int
+    out_of_memory: bool
+    timed_out: bool
+    stderr_tail: str
+
+
+class AppRun(Protocol):
+    """A process that was started on the device."""
+
+    @property
+    def pid(self) -> int:
+        """The process id on the device."""
+
+    def lines(self) -> AsyncIterator[str]:
+        """Its standard output, a line at a time, until it ends; bounded in length and count."""
+
+    async def wait(self) -> Exit:
+        """Wait for the end; safe to call twice."""
+
+    async def kill(self) -> None:
+        """End it and everything that it started; returns once all are gone; idempotent."""
+
+
+class DeviceDriver(Protocol):
+    """One physical device. There is no ``shell``: iPhones have none.
+
+    Every call has a deadline of its own and raises ``DeviceTimeout`` when it passes,
+    ``DeviceOffline`` when the device is gone.
+    """
+
+    async def __aenter__(self) -> Self:
+        """Connect and prepare the device for measuring."""
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Call ``reset`` and disconnect."""
+
+    async def probe(self) -> DeviceInfo:
+        """Find out what the device is and, with a tiny model, what runs on it."""
+
+    async def push(self, source: Path, name: str) -> str:
+        """Put a file on the device; gives its path there. The same content is sent once."""
+
+    async def pull(self, remote: str, destination: Path) -> None:
+        """Fetch a file from the device."""
+
+    async def launch(
+        self,
+        app: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        timeout_s: float,
+    ) -> AppRun:
+        """Start the named runner program in a fresh process, to be killed after ``timeout_s``."""
+
+    async def context(self) -> Mapping[str, str]:
+        """Facts about the device's state now: temperature, load, clocks, battery."""
+
+    async def reset(self) -> None:
+        """Restore what was changed, end what still runs; idempotent."""
+
+
+@dataclass(frozen=True)
+class LaunchFailure:
+    """A launch that is data, not an error: why the model did not run to its end."""
+
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What ``Runner.prepare`` put on the device: paths there, by role."""
+
+    model: str
+    inputs: str = ""
+    expected: str = ""
+
+
+class Runner(Protocol):
+    """How one runtime executes an artifact on a device."""
+
+    def refusal(self, info: DeviceInfo, target: Target) -> str | None:
+        """Why this target cannot run there, or None; cheap and without I/O."""
+
+    async def prepare(
+        self, driver: DeviceDriver, request: JobRequest, files: Mapping[str, Path]
+    ) -> Prepared:
+        """Put the model and fixed inputs on the device; ``files`` are local blobs by digest."""
+
+    async def launch(
+        self, driver: DeviceDriver, request: JobRequest, prepared: Prepared
+    ) -> Launch | LaunchFailure:
+        """Run one launch to its end."""
+
+    async def clean(self, driver: DeviceDriver, prepared: Prepared) -> None:
+        """Remove what prepare left, except the cache; always called, idempotent."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """What a meter saw: (seconds since start, value) pairs in the meter's unit."""
+
+    quantity: str
+    unit: str
+    method: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class NotMeasured:
+    """Why a meter has nothing to say."""
+
+    quantity: str
+    reason: str
+
+
+class Meter(Protocol):
+    """One instrument that watches a job."""
+
+    @property
+    def quantity(self) -> str:
+        """``energy``, ``temperature`` and so on."""
+
+    async def start(self, driver: DeviceDriver) -> None:
+        """Begin to sample; never raises for a missing instrument."""
+
+    async def stop(self) -> Series | NotMeasured:
+        """End and give everything; safe without a start."""
+
+
+class Gate(Protocol):
+    """A condition that must hold before a launch."""
+
+    @property
+    def name(self) -> str:
+        """Short, for logs and the measurement's context."""
+
+    async def closed(self, driver: DeviceDriver) -> str | None:
+        """Why a launch must wait now, or None."""
+
+
+class EnergyMeter(Protocol):
+    """A meter that can turn its series into energy for one inference."""
+
+    async def start(self, driver: DeviceDriver) -> None:
+        """Begin to sample."""
+
+    async def stop(self, inferences: int) -> Energy:
+        """End; energy for one of ``inferences``, or the reason why not."""

@@ -1,0 +1,1 @@
+"""Compression: from a trained model to verified variants; imports no framework by itself."""

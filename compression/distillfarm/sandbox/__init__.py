@@ -1,0 +1,1 @@
+"""Runs untrusted work in killable subprocesses with limits on memory, time and disk."""

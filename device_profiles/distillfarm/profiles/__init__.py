@@ -1,0 +1,1 @@
+"""What each device model and chipset is, and what can run on it."""

@@ -1,0 +1,178 @@
+"""What a device is made of, and where on it a model can run."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from distillfarm.domain.errors import InvalidRequest
+
+
+class Platform(Enum):
+    """The kind of device, which decides the driver."""
+
+    HOST = "host"
+    ANDROID = "android"
+    IOS = "ios"
+
+
+class Runtime(Enum):
+    """The inference runtime that executes an artifact."""
+
+    ONNXRUNTIME = "onnxruntime"
+    LITERT = "litert"
+    COREML = "coreml"
+    EXECUTORCH = "executorch"
+
+
+class ComputeUnit(Enum):
+    """The silicon that executes the operators."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+    NPU = "npu"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where an artifact runs: runtime, delegate and compute unit.
+
+    ``delegate`` is the runtime's own name for its back end in lower case: an ONNX Runtime
+    execution provider (``cpu``, ``xnnpack``), a LiteRT delegate (``xnnpack``, ``none``) or a
+    Core ML compute-unit choice.
+    """
+
+    runtime: Runtime
+    delegate: str
+    unit: ComputeUnit
+
+    def __str__(self) -> str:
+        return f"{self.runtime.value}/{self.delegate}/{self.unit.value}"
+
+
+DEFAULT_DELEGATES = {
+    Runtime.ONNXRUNTIME: "cpu",
+    Runtime.LITERT: "xnnpack",
+    Runtime.COREML: "cpu_only",
+    Runtime.EXECUTORCH: "xnnpack",
+}
+
+
+def parse_target(text: str) -> Target:
+    """Read ``runtime[/delegate[/unit]]``, for example ``litert`` or ``onnxruntime/cpu/cpu``.
+
+    Raises:
+        InvalidRequest: an unknown runtime or compute unit.
+    """
+    runtime_name, _, rest = text.strip().lower().partition("/")
+    delegate, _, unit_name = rest.partition("/")
+    try:
+        runtime = Runtime(runtime_name)
+        unit = ComputeUnit(unit_name or "cpu")
+    except ValueError as error:
+        known = ", ".join(each.value for each in Runtime)
+        raise InvalidRequest(
+            f"target {text!r}: {error}; write RUNTIME[/DELEGATE[/UNIT]] with a runtime of {known}"
+        ) from error
+    return Target(runtime, delegate or DEFAULT_DELEGATES[runtime], unit)
+
+
+@dataclass(frozen=True)
+class Chipset:
+    """A system on chip, as the device itself names it; ``vendor`` may be empty."""
+
+    vendor: str
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.vendor} {self.model}".strip()
+
+
+@dataclass(frozen=True)
+class RuntimeSupport:
+    """Whether one target works on one device, found by running a tiny model there.
+
+    ``refusal`` is empty when it works, else the reason in the runtime's words.
+    """
+
+    target: Target
+    version: str
+    refusal: str = ""
+
+    @property
+    def works(self) -> bool:
+        """Whether a model can be run on this target."""
+        return not self.refusal
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """What a driver finds out about one physical device.
+
+    ``serial`` is stable for the life of the device and names it inside its agent. ``os_build``
+    is the fingerprint whose change starts a new series of measurements. ``emulated`` devices are
+    for testing the plumbing; their times never enter the matrix.
+    """
+
+    serial: str
+    platform: Platform
+    model: str
+    chipset: Chipset
+    os_name: str
+    os_build: str
+    cores: int
+    memory_bytes: int
+    runtimes: tuple[RuntimeSupport, ...] = ()
+    emulated: bool = False
+
+
+class DeviceStatus(Enum):
+    """Whether a device can be given work."""
+
+    IDLE = "idle"
+    BUSY = "busy"
+    DRAINED = "drained"
+    OFFLINE = "offline"
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device as the controller knows it.
+
+    ``note`` says why it is drained or offline. ``labels`` are free words for selectors.
+    """
+
+    device_id: str
+    agent_id: str
+    info: DeviceInfo
+    status: DeviceStatus
+    last_seen_s: float
+    labels: tuple[str, ...] = ()
+    note: str = ""
+
+
+def matches(device: Device, selector: str) -> bool:
+    """Whether ``device`` is meant by ``selector``.
+
+    A selector is ``*`` or a comma-separated list of terms that must all hold. A term is
+    ``key=value`` with key ``id``, ``agent``, ``platform``, ``model``, ``chipset`` or ``label``,
+    or a bare word that equals the device id, its serial or one of its labels.
+    """
+    return all(_term_holds(device, term.strip()) for term in selector.split(",") if term.strip())
+
+
+def _term_holds(device: Device, term: str) -> bool:
+    key, separator, value = term.partition("=")
+    if not separator:
+        return term == "*" or term in (device.device_id, device.info.serial, *device.labels)
+    known = {
+        "id": (device.device_id,),
+        "agent": (device.agent_id,),
+        "platform": (device.info.platform.value,),
+        "model": (device.info.model,),
+        "chipset": (str(device.info.chipset), device.info.chipset.model),
+        "label": device.labels,
+    }
+    if key not in known:
+        raise InvalidRequest(
+            f"selector term {term!r}: unknown key {key!r}; use one of {', '.join(sorted(known))}"
+        )
+    return value.casefold() in (each.casefold() for each in known[key])

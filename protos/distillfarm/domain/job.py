@@ -1,0 +1,99 @@
+"""One benchmark to run, and the lease under which a device runs it."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from distillfarm.domain.hardware import Target
+from distillfarm.domain.model import ArtifactRef
+
+
+@dataclass(frozen=True)
+class MeasureSpec:
+    """How to measure.
+
+    ``launches`` fresh processes, each warmed up until stationary (at most ``max_warmup``
+    inferences), then ``iterations`` timed inferences but no more than ``max_sampling_s`` seconds
+    of them (at least 10 are always taken). ``threads`` are the runtime's intra-op threads.
+    ``launch_timeout_s`` bounds one launch. ``inputs_digest`` and ``expected_digest`` name .npz
+    blobs of fixed inputs and reference outputs; empty means made-up inputs and no comparison.
+    An output further than ``tolerance`` from the reference (maximum of absolute error, relative to
+    the reference's largest magnitude) makes the outcome INCORRECT.
+    """
+
+    launches: int = 5
+    max_warmup: int = 50
+    iterations: int = 200
+    max_sampling_s: float = 2.0
+    threads: int = 1
+    launch_timeout_s: float = 60.0
+    inputs_digest: str = ""
+    expected_digest: str = ""
+    tolerance: float = 0.01
+
+
+class JobState(Enum):
+    """Where a job is in its life; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing can change any more."""
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What a caller asks for: this artifact on any device that ``selector`` means.
+
+    ``idempotency_key`` makes the request safe to repeat: the same key gives the same job.
+    ``priority``: larger goes first. ``study_id`` is empty for a job of its own.
+    """
+
+    idempotency_key: str
+    artifact: ArtifactRef
+    target: Target
+    selector: str
+    spec: MeasureSpec
+    priority: int = 0
+    study_id: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request with its fate.
+
+    ``attempts`` counts leases granted; ``error`` says why a FAILED job failed, and is only ever
+    the harness's fault: a model's fault is a DONE job with its outcome. ``progress`` is a short
+    line for people, ``fraction`` 0..1.
+    """
+
+    job_id: str
+    request: JobRequest
+    state: JobState
+    submitted_at_s: float
+    attempts: int = 0
+    device_id: str = ""
+    measurement_id: str = ""
+    error: str = ""
+    progress: str = ""
+    fraction: float = 0.0
+
+
+@dataclass(frozen=True)
+class Lease:
+    """An exclusive, expiring, fenced hold of a job on a device.
+
+    ``token`` grows with every lease ever granted on the device; a result that carries an older
+    token than the device's newest is refused.
+    """
+
+    job_id: str
+    device_id: str
+    agent_id: str
+    token: int
+    expires_at_s: float

@@ -1,0 +1,153 @@
+"""What a device reported: launches with raw samples, never only their summary."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from distillfarm.domain.hardware import Target
+from distillfarm.domain.interval import Interval
+from distillfarm.domain.job import MeasureSpec
+
+
+class Outcome(Enum):
+    """How a benchmark ended; everything but OK is data about the model on that target."""
+
+    OK = "ok"
+    INCORRECT = "incorrect"
+    REFUSED = "refused"
+    CRASHED = "crashed"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMED_OUT = "timed_out"
+    OVERHEATED = "overheated"
+
+
+class ColdStart(Enum):
+    """Which cold start a launch shows; see docs/measurement."""
+
+    FIRST_EVER = "first_ever"
+    NEW_PROCESS = "new_process"
+    PAGE_CACHE_DROPPED = "page_cache_dropped"
+
+
+@dataclass(frozen=True)
+class MemoryReading:
+    """Memory of the runner process, each figure by the named ``method`` and never mixed.
+
+    ``peak_method`` and ``resident_method`` name the quantities (``VmHWM``, ``PSS``,
+    ``physFootprint``). ``baseline_bytes`` is the peak quantity with the runtime loaded and no
+    model, ``loaded_bytes`` after loading the model, ``peak_bytes`` at the end;
+    ``resident_bytes`` is the resident quantity after the last inference, None if unreadable.
+    """
+
+    peak_method: str
+    baseline_bytes: int
+    loaded_bytes: int
+    peak_bytes: int
+    resident_method: str = ""
+    resident_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Evidence of where the model's operators ran, as the runtime told it.
+
+    ``unit`` is the runtime's word (``CPUExecutionProvider``, ``XNNPACK``); ``nodes`` how many
+    operators it took.
+    """
+
+    unit: str
+    nodes: int
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One process start on the device: the unit of replication.
+
+    All durations are nanoseconds of a monotonic clock. ``first_output_ns`` runs from the process
+    launch to the first output; ``runtime_ns`` (importing or loading the runtime), ``load_ns``
+    (model load and compile) and ``first_inference_ns`` are parts of it. ``warmup_ns`` are the
+    samples taken before the latency was stationary, ``samples_ns`` those after it: raw, in order.
+    ``max_abs_error`` compares outputs with the reference on the fixed inputs; None when no
+    reference was given. ``waited_s`` is time at the gates, not part of any measurement.
+    """
+
+    cold_start: ColdStart
+    first_output_ns: int
+    runtime_ns: int
+    load_ns: int
+    first_inference_ns: int
+    warmup_ns: tuple[int, ...]
+    samples_ns: tuple[int, ...]
+    memory: MemoryReading
+    placements: tuple[Placement, ...]
+    max_abs_error: float | None = None
+    waited_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Energy for one inference, or why there is none.
+
+    ``method`` is empty when nothing was measured, and then ``reason`` says why. ``gross_mj`` is
+    what the meter saw, ``net_mj`` after subtracting the idle power measured beside it.
+    """
+
+    method: str = ""
+    reason: str = ""
+    gross_mj: float | None = None
+    net_mj: float | None = None
+    resolution_mj: float | None = None
+
+
+@dataclass(frozen=True)
+class ContextEntry:
+    """One fact about the run: ``os_build``, ``runtime_version``, ``load_before`` and so on."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One artifact on one device under one spec.
+
+    ``reason`` is empty for OK. ``started_at_s`` is Unix time; ``device_s`` is how long the device
+    was held, ``waited_s`` the part of it spent waiting at gates.
+    """
+
+    measurement_id: str
+    job_id: str
+    device_id: str
+    artifact_digest: str
+    target: Target
+    spec: MeasureSpec
+    outcome: Outcome
+    reason: str
+    launches: tuple[Launch, ...]
+    energy: Energy
+    context: tuple[ContextEntry, ...]
+    started_at_s: float
+    device_s: float
+    waited_s: float = 0.0
+    emulated: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a measurement says in few numbers; the intervals are over launches.
+
+    Latencies are milliseconds, memory is bytes. ``launch_cv`` is the coefficient of variation of
+    the launch medians (0..1); ``stable`` is whether it is within the limit of the device's class.
+    """
+
+    launches: int
+    iterations: int
+    cold_ms: Interval
+    load_ms: Interval
+    first_inference_ms: Interval
+    warm_p50_ms: Interval
+    warm_p90_ms: Interval
+    warm_p99_ms: Interval
+    warm_mad_ms: float
+    peak_memory_bytes: Interval
+    launch_cv: float
+    stable: bool

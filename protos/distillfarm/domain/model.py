@@ -1,0 +1,112 @@
+"""Models, their signatures, and the immutable files that hold them."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class ModelFormat(Enum):
+    """The file formats that are read or written.
+
+    ``TORCH_MODULE`` is our own safe form of a PyTorch module between passes: a zip of how to build
+    it (``module.json``), its weights (``weights.safetensors``) and, if any, the user's factory.
+    """
+
+    ONNX = "onnx"
+    TFLITE = "tflite"
+    TORCH_EXPORT = "torch_export"
+    TORCH_STATE = "torch_state"
+    TORCH_MODULE = "torch_module"
+    KERAS = "keras"
+    SAVED_MODEL = "saved_model"
+    COREML = "coreml"
+    EXECUTORCH = "executorch"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output.
+
+    ``shape`` has -1 where a dimension is free; ``dtype`` is NumPy's name.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What goes in and what comes out; matched by name, never by order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class ArtifactRef:
+    """An immutable file in the blob store.
+
+    ``digest`` names its bytes; ``name`` is a file name for people, without folders. A format that
+    is a folder (SavedModel, .mlpackage) is stored as an uncompressed tar of that folder.
+    """
+
+    digest: str
+    size_bytes: int
+    format: ModelFormat
+    name: str
+
+
+@dataclass(frozen=True)
+class SourceModel:
+    """A model as its owner handed it in.
+
+    ``factory_digest`` names the blob of the Python file whose ``factory_function`` builds the
+    ``torch.nn.Module`` of a state dict; both are empty for every other format.
+    """
+
+    artifact: ArtifactRef
+    factory_digest: str = ""
+    factory_function: str = ""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Arrays for training, selection and testing, as one ``.npz`` blob.
+
+    Arrays named like the model's inputs hold samples along their first axis; ``label`` holds the
+    targets: int64 class indices, or floats for regression. ``evaluator_digest`` names the blob of
+    a user's Python file whose ``evaluator_function(outputs, targets) -> float`` replaces accuracy
+    (larger is better); both are empty otherwise. ``seed`` decides the split.
+    """
+
+    digest: str
+    evaluator_digest: str = ""
+    evaluator_function: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class OperatorCount:
+    """How often an operator occurs, and the multiply-accumulates that it costs for one sample."""
+
+    operator: str
+    count: int
+    macs: int = 0
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What is known of a model before it is touched.
+
+    ``macs`` counts multiply-accumulates for one sample; ``bottlenecks`` are sentences that name
+    the layers or operators that dominate and what follows from it, the worst first.
+    """
+
+    format: ModelFormat
+    signature: Signature
+    size_bytes: int
+    parameters: int
+    macs: int
+    operators: tuple[OperatorCount, ...]
+    dtypes: tuple[str, ...]
+    bottlenecks: tuple[str, ...]

@@ -1,0 +1,156 @@
+"""Recipes, candidates and variants: what is to be done to a model, and what came out."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from distillfarm.domain.hardware import Target
+from distillfarm.domain.interval import Interval
+from distillfarm.domain.model import ArtifactRef, Signature
+
+
+@dataclass(frozen=True, order=True)
+class Parameter:
+    """One setting of a pass; ``value`` is text that the pass itself parses and checks."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class PassSpec:
+    """One compression pass by its registered name, with its settings in name order."""
+
+    name: str
+    parameters: tuple[Parameter, ...] = ()
+
+    def __str__(self) -> str:
+        settings = ",".join(f"{each.name}={each.value}" for each in self.parameters)
+        return f"{self.name}({settings})" if settings else self.name
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An ordered list of passes; the empty recipe leaves the model as it is.
+
+    Its text is the grammar that people write: ``distill(width=0.5)+prune(ratio=0.5)+int8_static``.
+    """
+
+    passes: tuple[PassSpec, ...] = ()
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self.passes)) or "original"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe for a target: something that could be built and measured, not yet built."""
+
+    recipe: Recipe
+    target: Target
+
+    def __str__(self) -> str:
+        return f"{self.recipe} on {self.target}"
+
+
+class PassOutcome(Enum):
+    """What a pass did to the model."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    DESTROYED = "destroyed"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One point of a learning curve; ``quality`` is measured on the selection split."""
+
+    epoch: int
+    loss: float
+    quality: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How right a model's answers are on one split of the data.
+
+    ``value`` is accuracy in 0..1 unless the user's evaluator replaced it (``metric`` says so);
+    ``low`` and ``high`` bound it at 95 % (Wilson score for accuracy, equal to ``value`` where the
+    evaluator gives no interval). ``samples`` is how many answers were judged.
+    """
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class PassReport:
+    """The evidence that a pass leaves: what changed, what it cost, and what it did to quality.
+
+    ``seconds`` is wall time and ``peak_rss_bytes`` the worker process' high-water mark.
+    """
+
+    spec: PassSpec
+    outcome: PassOutcome
+    reason: str = ""
+    size_before_bytes: int = 0
+    size_after_bytes: int = 0
+    parameters_before: int = 0
+    parameters_after: int = 0
+    quality: Quality | None = None
+    curve: tuple[CurvePoint, ...] = ()
+    seconds: float = 0.0
+    peak_rss_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a recipe has produced so far: a model between passes, or an exported artifact.
+
+    ``signature`` names inputs and outputs like the source model's.
+    """
+
+    recipe: Recipe
+    artifact: ArtifactRef
+    signature: Signature
+    parameters: int
+    reports: tuple[PassReport, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A variant as a file for one target, verified and judged on the host.
+
+    ``max_abs_error`` compares the exported file's outputs with those of the variant it was made
+    from; None where that runtime does not run here, and ``unverified`` says why.
+    ``quality`` is on the selection split, which the search may look at; ``test_quality`` on the
+    test split, which only verdicts and reports use. The drops are points (1 point = 0.01) lost
+    against the source model on the same samples, with a paired interval; zero for the source.
+    ``inputs_digest`` and ``expected_digest`` name .npz blobs with the fixed inputs and the
+    reference outputs that every launch on a device is checked against.
+    """
+
+    candidate: Candidate
+    artifact: ArtifactRef
+    parameters: int
+    quality: Quality
+    quality_drop: Interval
+    test_quality: Quality
+    test_drop: Interval
+    inputs_digest: str
+    expected_digest: str
+    max_abs_error: float | None = None
+    unverified: str = ""
+    reports: tuple[PassReport, ...] = ()
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a candidate was not built: which pass or exporter said no, and its reason."""
+
+    stage: str
+    reason: str

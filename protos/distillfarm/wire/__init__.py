@@ -1,0 +1,1 @@
+"""What crosses the network: messages, conversion, status codes, transport."""
