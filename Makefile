@@ -1,0 +1,97 @@
+# distillfarm: `make demo` runs the main job, `make test` the tests; `make help` lists the rest.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+SOURCES := protos device_profiles compression agent controller
+PYTEST := $(BIN)/python -m pytest
+
+# What the demo needs, and what the tests need beyond it (TensorFlow alone is 2 GB).
+EXTRAS := agent,controller,compression,litert
+TEST_EXTRAS := $(EXTRAS),tensorflow,postgres,s3,dev
+
+# The pins stand for these versions; the first that can make an environment is taken.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	"$$python" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	2>/dev/null && echo "$$python" && break; done)
+
+PINS := pyproject.toml constraints.txt requirements-litert.txt
+DEMO_STAMP := $(VENV)/.set-up
+TEST_STAMP := $(VENV)/.set-up-for-tests
+
+.PHONY: help
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 16
+
+.PHONY: demo
+demo: $(DEMO_STAMP)  ## set up and run the main job on this computer
+	@$(BIN)/distillfarm demo
+
+.PHONY: test
+test: $(TEST_STAMP)  ## set up and run every test
+	$(PYTEST)
+
+.PHONY: unit
+unit: $(TEST_STAMP)  ## the tests of single modules and of the architecture, under 3 minutes
+	$(PYTEST) tests/unit tests/architecture -m "not slow and not e2e"
+
+.PHONY: lint
+lint: $(TEST_STAMP)  ## format, style, types, layering, generated code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(SOURCES) $(wildcard tests bench)
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m distillfarm.wire.generate --check
+
+.PHONY: format
+format: $(TEST_STAMP)  ## rewrite the code in the project's style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: $(TEST_STAMP)  ## the benchmarks; each prints a ratio against a peer or a limit
+	@for script in bench/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+.PHONY: setup
+setup: $(DEMO_STAMP)  ## the environment for the demo and for daily use
+
+.PHONY: setup-test
+setup-test: $(TEST_STAMP)  ## the environment for tests and development
+
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] || { echo "distillfarm needs Python 3.11 to 3.13 with venv and pip (on Debian: apt install python3-venv); or name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# hatchling comes first so that every build uses the pinned one instead of fetching its own;
+# --no-compile leaves byte code to the first import, which saves a fifth of the time.
+define INSTALL
+	@echo "Setting up $(VENV) with distillfarm[$(1)]; the first time takes minutes"
+	@$(PIP) install --quiet --no-compile --constraint constraints.txt hatchling editables
+	@$(PIP) install --quiet --no-compile --constraint constraints.txt --no-build-isolation --editable ".[$(1)]"
+	@$(PIP) install --quiet --no-compile --no-deps --requirement requirements-litert.txt
+endef
+
+$(DEMO_STAMP): $(PINS) | $(BIN)/python
+	$(call INSTALL,$(EXTRAS))
+	@touch $@
+
+$(TEST_STAMP): $(PINS) | $(BIN)/python
+	$(call INSTALL,$(TEST_EXTRAS))
+	@touch $(DEMO_STAMP) $@
+
+.PHONY: constraints
+constraints: $(TEST_STAMP)  ## write constraints.txt anew from the environment, after upgrading in it
+	{ sed -n '/^#/p' constraints.txt; \
+	  $(PIP) freeze --exclude-editable | grep -vE '^(litert-torch|litert-converter)=' | sed 's/+cpu$$//'; \
+	} > constraints.new
+	mv constraints.new constraints.txt
+
+.PHONY: clean
+clean:  ## remove the environment, caches and results
+	rm -rf $(VENV) .distillfarm .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
