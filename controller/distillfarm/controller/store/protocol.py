@@ -70,19 +70,15 @@ class Store(Protocol):
         """Give a QUEUED job up for the harness's fault."""
 
     # Leases
-    def grant(self, job_id: str, device_id: str, now_s: float, lease_s: float) -> Lease:
-        """Lease the device to the job with a token larger than any before on the device.
+    def grant(self, pairs: Sequence[tuple[str, str]], now_s: float, lease_s: float) -> list[Lease]:
+        """Lease to each job its device, given as (job id, device id).
 
-        Raises:
-            WrongState: the job is not QUEUED, or the device is not IDLE.
+        A lease's token is larger than any before on the device. A pair whose job is not QUEUED, or
+        whose device is not IDLE, is left out of the answer.
         """
 
-    def renew(self, lease: Lease, now_s: float, lease_s: float) -> Lease:
-        """Extend a lease.
-
-        Raises:
-            LeaseLost: it expired, was ended, or a newer token exists.
-        """
+    def renew(self, leases: Sequence[Lease], now_s: float, lease_s: float) -> list[Lease]:
+        """Extend leases; those missing from the answer are lost: expired, ended or superseded."""
 
     def leases(self) -> list[Lease]:
         """Leases that are neither ended nor expired and swept."""
@@ -125,7 +121,7 @@ class Store(Protocol):
         """All studies, newest first."""
 
     def put_study(self, study: Study) -> None:
-        """Replace a study's record; a final state is never left again."""
+        """Replace a study's record; one that would leave a final state is ignored."""
 
     def put_trial(self, trial: Trial) -> None:
         """Insert or replace a trial by its id."""
@@ -139,6 +135,7 @@ class Store(Protocol):
         stage: str,
         text: str,
         now_s: float,
+        *,
         done: int = 0,
         total: int = 0,
         left_s: float = -1.0,
