@@ -1,0 +1,114 @@
+"""Multi-objective search with Optuna's tree-structured Parzen estimator and SLA constraints."""
+
+from collections.abc import Sequence
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import TrialState, create_trial
+
+from distillfarm.compression.protocols import Observation
+from distillfarm.domain.variant import Candidate
+
+# Candidates of the space's own order to look at before the estimator has anything to say.
+_BLIND_LOOKS = 4
+_TRIES_PER_ASK = 50
+
+
+class TpeSampler:
+    """Proposes untried candidates that promise to extend the Pareto front within the SLA.
+
+    A pure function of space, seed and what it was told: a fresh Optuna study is filled with the
+    history at every ``ask``, so that a study that was killed proposes the same when replayed. The
+    estimator sees a candidate as its target and its passes by position. Bergstra et al.,
+    "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011; the multi-objective form is Ozaki
+    et al., "Multiobjective Tree-Structured Parzen Estimator", JAIR 2022.
+    """
+
+    def __init__(self, space: Sequence[Candidate], seed: int) -> None:
+        self._space = tuple(dict.fromkeys(space))
+        self._seed = seed
+        self._told: dict[Candidate, Observation] = {}
+        self._asked: dict[Candidate, None] = {}
+        self._distributions = _distributions(self._space)
+
+    def ask(self, count: int) -> Sequence[Candidate]:
+        """Untried candidates: first a few in the space's order, then the estimator's choice."""
+        chosen: list[Candidate] = []
+        while len(chosen) < count and (untried := self._untried()):
+            blind = len(self._asked) < _BLIND_LOOKS
+            candidate = untried[0] if blind else self._estimate(untried)
+            self._asked[candidate] = None
+            chosen.append(candidate)
+        return chosen
+
+    def tell(self, observation: Observation) -> None:
+        """Learn a score, a refusal, or what was tried before this sampler was made."""
+        self._asked.setdefault(observation.candidate)
+        self._told[observation.candidate] = observation
+
+    def _untried(self) -> list[Candidate]:
+        return [each for each in self._space if each not in self._asked]
+
+    def _estimate(self, untried: Sequence[Candidate]) -> Candidate:
+        study = self._study()
+        if study is None:
+            return untried[0]
+        by_features = {tuple(_features(each).items()): each for each in untried}
+        for _ in range(_TRIES_PER_ASK):
+            trial = study.ask(self._distributions)
+            key = tuple((name, trial.params[name]) for name in self._distributions)
+            # A trailing absent pass and a candidate without that position are the same thing.
+            chosen = by_features.get(_strip(key))
+            if chosen is not None:
+                return chosen
+            study.tell(trial, state=TrialState.FAIL)
+        return untried[0]
+
+    def _study(self) -> optuna.Study | None:
+        scored = [each for each in self._told.values() if each.objectives is not None]
+        if not scored or scored[0].objectives is None:
+            return None
+        sampler = optuna.samplers.TPESampler(
+            seed=self._seed + len(self._asked), n_startup_trials=0, multivariate=True
+        )
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(
+            directions=["minimize"] * len(scored[0].objectives), sampler=sampler
+        )
+        for observation in scored:
+            study.add_trial(
+                create_trial(
+                    params=self._parameters(observation.candidate),
+                    distributions=self._distributions,
+                    values=list(observation.objectives or ()),
+                    constraints={
+                        str(index): violation
+                        for index, violation in enumerate(observation.violations or ())
+                    },
+                )
+            )
+        return study
+
+    def _parameters(self, candidate: Candidate) -> dict[str, str]:
+        return {name: _features(candidate).get(name, _ABSENT) for name in self._distributions}
+
+
+_ABSENT = "-"
+
+
+def _features(candidate: Candidate) -> dict[str, str]:
+    passes = {f"pass{index}": str(spec) for index, spec in enumerate(candidate.recipe.passes)}
+    return {"target": str(candidate.target), **passes}
+
+
+def _strip(key: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in key if value != _ABSENT)
+
+
+def _distributions(space: Sequence[Candidate]) -> dict[str, BaseDistribution]:
+    longest = max((len(each.recipe.passes) for each in space), default=0)
+    names = ["target", *(f"pass{index}" for index in range(longest))]
+    choices = {
+        name: sorted({_features(each).get(name, _ABSENT) for each in space}) for name in names
+    }
+    return {name: CategoricalDistribution(values) for name, values in choices.items()}
