@@ -40,13 +40,16 @@ class WorkingModel:
 class Workspace:
     """Where a pass works: a scratch folder of its own, the data, the original, progress.
 
-    ``data`` is the .npz of the data set; ``teacher`` the source model, untouched, for
-    distillation and for reference outputs. ``report`` takes (done 0..1, text) and must be called
-    at least every few seconds in long work. ``curve`` collects learning-curve points.
+    ``data`` is the .npz of the data set and ``split_seed`` decides its split; ``teacher`` is the
+    source model, untouched, for distillation and for reference outputs, which are kept in
+    ``cache``. ``report`` takes (done 0..1, text) and must be called at least every few seconds in
+    long work. ``curve`` collects learning-curve points.
     """
 
     folder: Path
+    cache: Path
     data: Path
+    split_seed: int
     teacher: WorkingModel
     seed: int
     threads: int
@@ -55,11 +58,26 @@ class Workspace:
 
 
 class Pass(Protocol):
-    """One compression technique."""
+    """One compression technique.
+
+    The module that holds it imports no framework at its top: planning asks ``formats``, ``gives``
+    and ``check`` in processes that never load one.
+    """
 
     name: str
     formats: frozenset[ModelFormat]
-    """The formats of file that it takes and gives."""
+    """The formats of file that it takes."""
+    gives: ModelFormat | None
+    """The format of its result; None when it is that of its input."""
+    trains: bool
+    """Whether it makes a model with fewer parameters; otherwise the file itself must shrink."""
+
+    def check(self, spec: PassSpec) -> None:
+        """Read the settings.
+
+        Raises:
+            InvalidRequest: an unknown setting or a value out of its range.
+        """
 
     def run(self, source: WorkingModel, spec: PassSpec, workspace: Workspace) -> WorkingModel:
         """Apply the technique; the result lies in ``workspace.folder``."""
@@ -69,6 +87,8 @@ class Exporter(Protocol):
     """Writes a model in the format of a target's runtime."""
 
     format: ModelFormat
+    sources: frozenset[ModelFormat]
+    """The formats that it can turn into ``format``, itself among them."""
 
     def export(self, source: WorkingModel, target: Target, workspace: Workspace) -> Path:
         """Write the artifact; inputs and outputs keep the source's names."""
