@@ -12,7 +12,8 @@ from distillfarm.domain.variant import Candidate
 _DISTILLED = ("distill(width=0.5)", "distill(width=0.25)", "distill(width=0.75)")
 _PRUNED = ("prune(ratio=0.5)", "prune(ratio=0.7)", "prune(ratio=0.3)")
 _BOTH = ("distill(width=0.5)+prune(ratio=0.5)",)
-_QUANTISED = ("int8_static", "fp16", "int8_dynamic")
+QUANTISERS = ("int8_static", "fp16", "int8_dynamic")
+"""The passes that come last in a recipe, on the exported file."""
 
 # The formats that a runtime's exporter reaches without training a student first.
 _EXPORTABLE = {
@@ -72,7 +73,7 @@ def _trainers(analysis: Analysis) -> tuple[str, ...]:
 
 
 def _quantisers(analysis: Analysis, target: Target) -> Iterable[str]:
-    for name in _QUANTISED:
+    for name in QUANTISERS:
         # ONNX Runtime's dynamic INT8 convolutions are an order of magnitude slower than FP32
         # (microsoft/onnxruntime issue 15888), so they are no candidate for such a model.
         slow = name == "int8_dynamic" and target.runtime is Runtime.ONNXRUNTIME

@@ -6,8 +6,9 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
+from distillfarm.compression.candidates import QUANTISERS
 from distillfarm.compression.protocols import Observation
-from distillfarm.domain.variant import Candidate
+from distillfarm.domain.variant import Candidate, Recipe
 
 # Candidates of the space's own order to look at before the estimator has anything to say.
 _BLIND_LOOKS = 4
@@ -19,7 +20,7 @@ class TpeSampler:
 
     A pure function of space, seed and what it was told: a fresh Optuna study is filled with the
     history at every ``ask``, so that a study that was killed proposes the same when replayed. The
-    estimator sees a candidate as its target and its passes by position. Bergstra et al.,
+    estimator sees a candidate as its target, training and quantisation. Bergstra et al.,
     "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011; the multi-objective form is Ozaki
     et al., "Multiobjective Tree-Structured Parzen Estimator", JAIR 2022.
     """
@@ -29,7 +30,7 @@ class TpeSampler:
         self._seed = seed
         self._told: dict[Candidate, Observation] = {}
         self._asked: dict[Candidate, None] = {}
-        self._distributions = _distributions(self._space)
+        self._distributions = _distributions(self._space) if self._space else {}
 
     def ask(self, count: int) -> Sequence[Candidate]:
         """Untried candidates: first a few in the space's order, then the estimator's choice."""
@@ -56,9 +57,7 @@ class TpeSampler:
         by_features = {tuple(_features(each).items()): each for each in untried}
         for _ in range(_TRIES_PER_ASK):
             trial = study.ask(self._distributions)
-            key = tuple((name, trial.params[name]) for name in self._distributions)
-            # A trailing absent pass and a candidate without that position are the same thing.
-            chosen = by_features.get(_strip(key))
+            chosen = by_features.get(tuple((name, trial.params[name]) for name in _FEATURES))
             if chosen is not None:
                 return chosen
             study.tell(trial, state=TrialState.FAIL)
@@ -78,7 +77,7 @@ class TpeSampler:
         for observation in scored:
             study.add_trial(
                 create_trial(
-                    params=self._parameters(observation.candidate),
+                    params=_features(observation.candidate),
                     distributions=self._distributions,
                     values=list(observation.objectives or ()),
                     constraints={
@@ -89,26 +88,25 @@ class TpeSampler:
             )
         return study
 
-    def _parameters(self, candidate: Candidate) -> dict[str, str]:
-        return {name: _features(candidate).get(name, _ABSENT) for name in self._distributions}
 
-
-_ABSENT = "-"
+_FEATURES = ("target", "trained", "quantised")
 
 
 def _features(candidate: Candidate) -> dict[str, str]:
-    passes = {f"pass{index}": str(spec) for index, spec in enumerate(candidate.recipe.passes)}
-    return {"target": str(candidate.target), **passes}
+    """A candidate as the estimator sees it: what was trained and how it was quantised, apart.
 
-
-def _strip(key: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value) for name, value in key if value != _ABSENT)
+    A bit of structure is worth many trials: with passes by position the estimator was no better
+    than chance on the conformance test's landscape, because a recipe without training moves its
+    quantiser to the first place.
+    """
+    passes = candidate.recipe.passes
+    trained = Recipe(tuple(each for each in passes if each.name not in QUANTISERS))
+    quantised = Recipe(tuple(each for each in passes if each.name in QUANTISERS))
+    return dict(zip(_FEATURES, (str(candidate.target), str(trained), str(quantised)), strict=True))
 
 
 def _distributions(space: Sequence[Candidate]) -> dict[str, BaseDistribution]:
-    longest = max((len(each.recipe.passes) for each in space), default=0)
-    names = ["target", *(f"pass{index}" for index in range(longest))]
-    choices = {
-        name: sorted({_features(each).get(name, _ABSENT) for each in space}) for name in names
+    rows = [_features(each) for each in space]
+    return {
+        name: CategoricalDistribution(sorted({row[name] for row in rows})) for name in _FEATURES
     }
-    return {name: CategoricalDistribution(values) for name, values in choices.items()}
