@@ -69,6 +69,10 @@ class ClientSecurity:
     credential: str = ""
 
 
+PLAINTEXT = ClientSecurity()
+"""For servers on this machine."""
+
+
 def create_server(
     address: str,
     security: ServerSecurity = ServerSecurity(),
@@ -103,7 +107,7 @@ def create_server(
     return server, f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"
 
 
-def create_channel(address: str, security: ClientSecurity = ClientSecurity()) -> grpc.aio.Channel:
+def create_channel(address: str, security: ClientSecurity = PLAINTEXT) -> grpc.aio.Channel:
     """A channel to ``address``; it connects by itself, and again after every loss.
 
     Raises:
@@ -120,9 +124,7 @@ def create_channel(address: str, security: ClientSecurity = ClientSecurity()) ->
     return _ChannelWithMetadata(channel, metadata) if metadata else channel
 
 
-def create_blocking_channel(
-    address: str, security: ClientSecurity = ClientSecurity()
-) -> grpc.Channel:
+def create_blocking_channel(address: str, security: ClientSecurity = PLAINTEXT) -> grpc.Channel:
     """Like ``create_channel``, for threads; its calls must pass ``call_metadata`` themselves."""
     credentials = _channel_credentials(address, security)
     options = _channel_options(address)

@@ -1,0 +1,99 @@
+"""Sending and fetching blobs over a channel, resumed after every cut."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+
+from distillfarm.domain.errors import NotFound
+from distillfarm.wire.blobs.protocol import BlobStore, digest_file
+from distillfarm.wire.interceptors import domain_errors
+from distillfarm.wire.retry import retrying
+from distillfarm.wire.v1 import services_pb2 as pb
+from distillfarm.wire.v1.services_pb2_grpc import BlobsStub
+
+CHUNK_BYTES = 2**20
+_STAT_TIMEOUT_S = 60.0
+
+
+async def upload_blob(
+    channel: grpc.aio.Channel,
+    path: Path,
+    address: str = "the controller",
+    patience_s: float = 3.0,
+) -> str:
+    """Send a file unless it is there already; gives its digest.
+
+    Raises:
+        InvalidRequest: the file cannot be read.
+        Unavailable: the other side stayed out of reach.
+    """
+    digest, size = await asyncio.to_thread(digest_file, path)
+    stub = BlobsStub(channel)
+
+    async def attempt() -> None:
+        with domain_errors(address):
+            stat = await stub.StatBlob(pb.StatBlobRequest(digest=digest), timeout=_STAT_TIMEOUT_S)
+            if not stat.complete:
+                offset = resume_at(stat, size)
+                await stub.UploadBlob(_chunks(path, digest, size, offset))
+
+    await retrying(attempt, patience_s)
+    return digest
+
+
+async def download_blob(
+    channel: grpc.aio.Channel,
+    digest: str,
+    store: BlobStore,
+    address: str = "the controller",
+    patience_s: float = 3.0,
+) -> None:
+    """Fetch a blob into ``store`` unless it is there already.
+
+    Raises:
+        NotFound: the other side does not have it.
+        Unavailable: the other side stayed out of reach.
+    """
+    stub = BlobsStub(channel)
+
+    async def attempt() -> None:
+        if await asyncio.to_thread(store.has, digest):
+            return
+        with domain_errors(address):
+            stat = await stub.StatBlob(pb.StatBlobRequest(digest=digest), timeout=_STAT_TIMEOUT_S)
+            request = await asyncio.to_thread(download_request, store, stat)
+            async for chunk in stub.DownloadBlob(request):
+                await asyncio.to_thread(
+                    store.append, digest, chunk.size_bytes, chunk.offset, chunk.data
+                )
+
+    await retrying(attempt, patience_s)
+
+
+def resume_at(stat: pb.BlobStat, size: int) -> int:
+    """Where an upload goes on; from the start when the other side was told another size."""
+    return stat.received_bytes if stat.size_bytes == size else 0
+
+
+def download_request(store: BlobStore, stat: pb.BlobStat) -> pb.DownloadBlobRequest:
+    """What to ask for, given what is in ``store`` already.
+
+    Raises:
+        NotFound: the other side does not have the blob.
+    """
+    if not stat.complete:
+        raise NotFound(f"blob {stat.digest} is not there; upload it first")
+    size, received = store.stat(stat.digest)
+    offset = received if size == stat.size_bytes else 0
+    return pb.DownloadBlobRequest(digest=stat.digest, offset=offset)
+
+
+async def _chunks(path: Path, digest: str, size: int, offset: int) -> AsyncIterator[pb.BlobChunk]:
+    with path.open("rb") as file:
+        file.seek(offset)
+        first = await asyncio.to_thread(file.read, CHUNK_BYTES)
+        yield pb.BlobChunk(digest=digest, size_bytes=size, offset=offset, data=first)
+        while data := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield pb.BlobChunk(data=data)
