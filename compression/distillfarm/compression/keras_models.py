@@ -1,0 +1,93 @@
+"""Keras models and TensorFlow SavedModels: opened without running code that they carry."""
+
+import contextlib
+import os
+import shutil
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from distillfarm.domain.errors import InternalError, MissingExtra, ModelRejected
+
+
+def load(path: Path, folder: Path, backend: str) -> Any:
+    """The ``keras.Model`` of a .keras or .h5 file, computing with ``torch`` or ``tensorflow``.
+
+    ``folder`` takes a copy, since Keras wants the suffix. Lambda layers and other marshalled code
+    are refused.
+
+    Raises:
+        ModelRejected: no Keras file, or one that holds code or names unknown layers.
+        MissingExtra: Keras or the backend is not installed.
+    """
+    os.environ.setdefault("KERAS_BACKEND", backend)
+    try:
+        import keras
+    except ImportError as error:
+        raise MissingExtra(
+            f"Keras models need pip install 'distillfarm[tensorflow]': {error}"
+        ) from error
+    if keras.backend.backend() != backend:
+        raise InternalError(
+            f"Keras already computes with {keras.backend.backend()} in this process"
+        )
+    copy = folder / ("model.keras" if zipfile.is_zipfile(path) else "model.h5")
+    shutil.copyfile(path, copy)
+    try:
+        model = keras.saving.load_model(copy, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError, AttributeError) as error:
+        raise ModelRejected(f"Keras cannot load the model: {error}") from error
+    finally:
+        copy.unlink()
+    if not getattr(model, "inputs", None):
+        raise ModelRejected(
+            "the Keras model has no declared inputs; build it as a functional model"
+        )
+    return model
+
+
+def backend_of_this_process() -> str:
+    """The backend that Keras has here, or would get: torch unless TensorFlow was asked for."""
+    if "keras" in sys.modules:
+        return str(sys.modules["keras"].backend.backend())
+    return os.environ.get("KERAS_BACKEND", "torch")
+
+
+def unpack_saved_model(tar: Path, folder: Path) -> Path:
+    """Unpack the tar of a SavedModel into a new folder below ``folder``; gives that folder.
+
+    Raises:
+        ModelRejected: no such tar, or members that would leave the folder.
+    """
+    target = folder / "saved_model"
+    target.mkdir()
+    try:
+        with tarfile.open(tar, "r:") as archive:
+            archive.extractall(target, filter="data")
+    except (tarfile.TarError, OSError) as error:
+        raise ModelRejected(f"not the tar of a SavedModel: {error}") from error
+    found = sorted(target.rglob("saved_model.pb"), key=lambda each: len(each.parts))
+    if not found:
+        raise ModelRejected("the tar holds no saved_model.pb")
+    return found[0].parent
+
+
+def pin_threads(threads: int) -> None:
+    """Let the backend that Keras has here use ``threads`` threads."""
+    if backend_of_this_process() == "tensorflow":
+        pin_tensorflow_threads(threads)
+    else:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def pin_tensorflow_threads(threads: int) -> None:
+    """Let TensorFlow use ``threads`` threads; without effect once it has begun to compute."""
+    import tensorflow
+
+    with contextlib.suppress(RuntimeError):
+        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+        tensorflow.config.threading.set_inter_op_parallelism_threads(threads)

@@ -1,0 +1,69 @@
+"""Runs .tflite models with LiteRT on the CPU."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from distillfarm.compression.datasets import Array
+from distillfarm.compression.predictors.base import Predictor
+from distillfarm.domain.errors import ModelRejected
+from distillfarm.domain.model import Signature, TensorSpec
+
+
+class TfLitePredictor(Predictor):
+    """An interpreter; names are those of the model's first signature, else of its tensors."""
+
+    def __init__(self, path: Path, threads: int, plain: bool) -> None:
+        kernels = OpResolverType.AUTO
+        if plain:
+            kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        try:
+            self._interpreter = Interpreter(
+                str(path), num_threads=threads, experimental_op_resolver_type=kernels
+            )
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelRejected(f"LiteRT cannot load the model: {error}") from error
+        given, answers = self._names()
+        self._inputs = {
+            given.get(each["index"], each["name"]): each
+            for each in self._interpreter.get_input_details()
+        }
+        self._outputs = {
+            answers.get(each["index"], each["name"]): each
+            for each in self._interpreter.get_output_details()
+        }
+        self.signature = Signature(
+            tuple(_spec(name, each) for name, each in self._inputs.items()),
+            tuple(_spec(name, each) for name, each in self._outputs.items()),
+        )
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """One invocation with the shapes that the file states."""
+        try:
+            for name, detail in self._inputs.items():
+                self._interpreter.set_tensor(detail["index"], np.ascontiguousarray(inputs[name]))
+            self._interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise ModelRejected(f"LiteRT cannot run the model: {error}") from error
+        return {
+            name: self._interpreter.get_tensor(detail["index"])
+            for name, detail in self._outputs.items()
+        }
+
+    def _names(self) -> tuple[dict[int, str], dict[int, str]]:
+        """Names by tensor index; empty without a signature."""
+        signatures = list(self._interpreter.get_signature_list())
+        if not signatures:
+            return {}, {}
+        runner = self._interpreter.get_signature_runner(signatures[0])
+        sides = (runner.get_input_details(), runner.get_output_details())
+        given, answers = ({each["index"]: name for name, each in side.items()} for side in sides)
+        return given, answers
+
+
+def _spec(name: str, detail: dict[str, Any]) -> TensorSpec:
+    return TensorSpec(name, np.dtype(detail["dtype"]).name, tuple(map(int, detail["shape"])))

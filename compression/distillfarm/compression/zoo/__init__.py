@@ -1,0 +1,1 @@
+"""Small students for distillation: what they are, and which one fits a model's signature."""
