@@ -1,0 +1,129 @@
+"""One launch, from the process start to its last raw sample."""
+
+import gc
+import importlib
+import json
+import os
+import sys
+import time
+
+from distillfarm.agent.program import loop, memory
+from distillfarm.agent.program.model import BadInputs, OutOfMemory, Refused, runtime_failure
+from distillfarm.agent.program.order import Order
+
+_MODELS = {
+    "onnxruntime": ("onnxruntime_model", "OnnxModel"),
+    "litert": ("litert_model", "LitertModel"),
+}
+
+
+class _RuntimeMissing(Exception):
+    """The runtime is not installed here, or its libraries do not load."""
+
+
+def main() -> None:
+    """Run the order of the command line; every answer is a JSON line with an ``event``."""
+    answers = _take_stdout()
+    order = Order.from_argument(sys.argv[1])
+    try:
+        _launch(order, answers)
+    except Refused as error:
+        _say(answers, event="refused", reason=str(error))
+    except (OutOfMemory, MemoryError) as error:
+        _say(answers, event="out_of_memory", reason=str(error) or "allocation refused")
+    except BadInputs as error:
+        _say(answers, event="bad_inputs", reason=str(error))
+    except _RuntimeMissing as error:
+        _say(answers, event="missing", reason=str(error))
+
+
+def _launch(order: Order, answers: int) -> None:
+    """Runtime, model, first inference, warm-up, samples, evidence; in this order."""
+    clock = time.perf_counter_ns
+    launched_ns = int(os.environ["DISTILLFARM_LAUNCH_NS"])
+    module_name, class_name = _MODELS[order.runtime]
+
+    begin_ns = clock()
+    try:
+        module = importlib.import_module(f"distillfarm.agent.program.{module_name}")
+    except ImportError as error:
+        raise _RuntimeMissing(str(error)) from error
+    runtime_ns = clock() - begin_ns
+
+    ours_ns = clock()  # what only the measuring needs is left out of the time to first output
+    baseline_bytes = memory.peak_bytes()
+    _say(answers, event="runtime", version=module.VERSION, runtime_ns=runtime_ns)
+
+    begin_ns = clock()
+    ours_ns = begin_ns - ours_ns
+    model = getattr(module, class_name)(order.model, order.delegate, order.threads)
+    loaded_ns = clock()
+    loaded_bytes = memory.peak_bytes()
+    _say(answers, event="loaded", load_ns=loaded_ns - begin_ns)
+
+    from distillfarm.agent.program import arrays  # noqa: PLC0415 - NumPy is part of the runtime
+
+    cases = arrays.cases(model.inputs(), arrays.read(order.inputs), arrays.read(order.expected))
+    ours_ns += clock() - loaded_ns
+    invoke = model.bind(cases[0].inputs)
+    try:
+        first_ns = clock()
+        invoke()
+        done_ns = clock()
+        errors = arrays.compare(model.outputs(), cases[0].expected)
+        _say(answers, event="first", first_inference_ns=done_ns - first_ns)
+        gc.collect()
+        gc.disable()
+        warmup_ns, stationary = loop.warm_up(invoke, order.max_warmup)
+        samples_ns = loop.sample(
+            invoke,
+            max(order.iterations, loop.LEAST_SAMPLES),
+            order.max_sampling_s,
+            loop.LEAST_SAMPLES,
+        )
+        peak_bytes, resident_bytes = memory.peak_bytes(), memory.resident_bytes()
+        for case in cases[1:]:
+            model.bind(case.inputs)()
+            errors += arrays.compare(model.outputs(), case.expected)
+    except module.FAILURES as error:
+        raise runtime_failure(error) from error
+
+    _say(
+        answers,
+        event="finished",
+        first_output_ns=done_ns - launched_ns - ours_ns,
+        runtime_ns=runtime_ns,
+        load_ns=loaded_ns - begin_ns,
+        first_inference_ns=done_ns - first_ns,
+        warmup_ns=warmup_ns,
+        stationary=stationary,
+        samples_ns=samples_ns,
+        memory={
+            "peak_method": memory.PEAK_METHOD,
+            "baseline_bytes": baseline_bytes,
+            "loaded_bytes": loaded_bytes,
+            "peak_bytes": peak_bytes,
+            "resident_method": memory.RESIDENT_METHOD if resident_bytes is not None else "",
+            "resident_bytes": resident_bytes,
+        },
+        placements=[each._asdict() for each in model.placements()],
+        errors=[each._asdict() for each in arrays.worst(errors)],
+        version=module.VERSION,
+    )
+
+
+def _take_stdout() -> int:
+    """Keep standard output for the answers; whatever a runtime prints goes to standard error."""
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    return answers
+
+
+def _say(answers: int, **content: object) -> None:
+    line = (json.dumps(content) + "\n").encode()
+    while line:
+        line = line[os.write(answers, line) :]
+
+
+if __name__ == "__main__":
+    main()
