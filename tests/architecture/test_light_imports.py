@@ -1,0 +1,71 @@
+"""What is meant to be light loads no framework, in a fresh interpreter."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = (
+    "torch",
+    "tensorflow",
+    "keras",
+    "jax",
+    "coremltools",
+    "onnx",
+    "onnxruntime",
+    "litert_torch",
+)
+
+LIGHT = [
+    "distillfarm.domain.study",
+    "distillfarm.profiles.support",
+    "distillfarm.wire.convert",
+    "distillfarm.wire.blobs",
+    "distillfarm.sandbox.tasks",
+    "distillfarm.compression",
+    "distillfarm.compression.protocols",
+    "distillfarm.compression.compress",
+    "distillfarm.compression.candidates",
+    "distillfarm.compression.workshop",
+    "distillfarm.compression.worker",
+    "distillfarm.controller.server",
+    "distillfarm.controller.studies",
+    "distillfarm.agent.main",
+    "distillfarm.client",
+    "distillfarm.cli.main",
+]
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+    )
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_a_light_module_loads_no_framework(module: str) -> None:
+    run = python(
+        f"import sys, {module}\nprint(*sorted(name for name in {HEAVY!r} if name in sys.modules))"
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == ""
+
+
+def test_the_agent_runs_where_torch_cannot_be_imported() -> None:
+    run = python(
+        "import sys\n"
+        "for name in ('torch', 'tensorflow', 'onnx', 'coremltools', 'jax', 'dbos', 'sqlmodel'):\n"
+        "    sys.modules[name] = None\n"
+        "import distillfarm.agent.main, distillfarm.client\n"
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_check_itself_sees_a_framework() -> None:
+    run = python("import sys, onnxruntime; print('onnxruntime' in sys.modules)")
+    assert run.stdout.strip() == "True"
