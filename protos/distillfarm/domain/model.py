@@ -9,6 +9,7 @@ class ModelFormat(Enum):
 
     ``TORCH_MODULE`` is our own safe form of a PyTorch module between passes: a zip of how to build
     it (``module.json``), its weights (``weights.safetensors``) and, if any, the user's factory.
+    ``BUNDLE`` is what a study delivers: a tar of a folder, see ``controller.bundle``.
     """
 
     ONNX = "onnx"
@@ -20,6 +21,7 @@ class ModelFormat(Enum):
     SAVED_MODEL = "saved_model"
     COREML = "coreml"
     EXECUTORCH = "executorch"
+    BUNDLE = "bundle"
 
 
 @dataclass(frozen=True)
