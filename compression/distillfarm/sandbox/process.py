@@ -49,12 +49,12 @@ class Exit:
     reason: str = ""
 
 
-class _Started(msgspec.Struct):
+class _Started(msgspec.Struct, tag="started"):
     pid: int
     walls: tuple[str, ...]
 
 
-class _Ended(msgspec.Struct):
+class _Ended(msgspec.Struct, tag="ended"):
     status: int | None
     reason: str
     peak_rss_bytes: int
@@ -261,21 +261,23 @@ class Process:
             self._lifeline.close()
             self._lines.put_nowait(None)
             self._cut_off()
+            if not self._begin.done():
+                said = self._stderr.decode(errors="replace").strip()[-300:]
+                self._begin.set_exception(InternalError(f"the sandbox did not start: {said}"))
         return self._judge(ended)
 
     async def _answer(self) -> _Ended:
+        """The supervisor's last line; on the way, the first one."""
+        ended = _Ended(status=None, reason="", peak_rss_bytes=0)
         with contextlib.suppress(ConnectionError):
-            if line := await self._answers.readline():
-                self._begun = msgspec.json.decode(line, type=_Started)
-                self._begin.set_result(None)
-            if line := await self._answers.readline():
-                return msgspec.json.decode(line, type=_Ended)
-        if not self._begin.done():
-            # The supervisor broke before it started anything: our fault, not the program's.
-            await self._supervisor.wait()
-            said = self._stderr.decode(errors="replace").strip()[-300:]
-            self._begin.set_exception(InternalError(f"the sandbox did not start: {said}"))
-        return _Ended(status=None, reason="", peak_rss_bytes=0)
+            while line := await self._answers.readline():
+                match msgspec.json.decode(line, type=_Started | _Ended):
+                    case _Started() as begun:
+                        self._begun = begun
+                        self._begin.set_result(None)
+                    case _Ended() as ended:
+                        break
+        return ended
 
     def _judge(self, ended: _Ended) -> Exit:
         stderr = self._stderr.decode(errors="replace")

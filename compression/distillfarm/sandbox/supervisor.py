@@ -60,7 +60,12 @@ def main() -> None:
     watch = Watch(program, order)
     reason = watch.until_end(wake_read, asked_to_stop)
     watch.end_everything()
-    ended = {"status": watch.status, "reason": reason, "peak_rss_bytes": watch.peak_rss_bytes}
+    ended = {
+        "type": "ended",
+        "status": watch.status,
+        "reason": reason,
+        "peak_rss_bytes": watch.peak_rss_bytes,
+    }
     with contextlib.suppress(OSError):
         os.write(0, json.dumps(ended).encode() + b"\n")
 
@@ -250,7 +255,10 @@ def _become(order: dict[str, Any], walls: Any) -> None:
             (resource.RLIMIT_DATA, order["memory_bytes"] + UNTOUCHED_BYTES),
         ):
             _lower(limit, value)
-        os.write(lifeline, json.dumps({"pid": os.getpid(), "walls": raised}).encode() + b"\n")
+        os.write(
+            lifeline,
+            json.dumps({"type": "started", "pid": os.getpid(), "walls": raised}).encode() + b"\n",
+        )
         environment = order["environment"]
         environment["DISTILLFARM_LAUNCH_NS"] = str(time.monotonic_ns())
         os.execvpe(order["argv"][0], order["argv"], environment)  # noqa: S606
