@@ -1,0 +1,160 @@
+"""What a finished study says, as tables for people."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from distillfarm.cli import formats
+from distillfarm.cli.console import harmless, row, table
+from distillfarm.controller.decide import front as pareto_ids
+from distillfarm.domain.measurement import Outcome
+from distillfarm.domain.sla import format_bound
+from distillfarm.domain.study import Choice, MatrixCell, Score, Study, Trial, Verdict
+
+VERDICT_STYLES = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "red",
+    Verdict.INCONCLUSIVE: "yellow",
+}
+_NUMBERS = (
+    "accuracy",
+    "drop pt",
+    "size",
+    "cold ms",
+    "warm p50 ms",
+    "warm p90 ms",
+    "peak memory",
+    "energy",
+)
+
+
+def study_tables(study: Study, trials: Sequence[Trial], cells: Sequence[MatrixCell]) -> Group:
+    """The Pareto front and the verdict for every chipset, and the compatibility matrix."""
+    parts: list[RenderableType] = []
+    for choice in study.choices:
+        of_chipset = [trial for trial in trials if trial.chipset == choice.chipset]
+        parts += [*_front(choice, of_chipset), Text(), *_verdict(choice, of_chipset), Text()]
+    parts.append(matrix_table(cells))
+    return Group(*parts)
+
+
+def matrix_table(cells: Iterable[MatrixCell]) -> RenderableType:
+    """What ran where, and how well; one row a variant, target and device model."""
+    made = table(
+        "Compatibility matrix",
+        "model",
+        "variant",
+        "target",
+        "chipset",
+        "label",
+        "size",
+        "warm p90 ms",
+        "accuracy",
+        "reason",
+        right=("size", "warm p90 ms", "accuracy"),
+    )
+    for cell in cells:
+        row(
+            made,
+            cell.model_name,
+            cell.recipe,
+            str(cell.target),
+            cell.chipset,
+            cell.label,
+            formats.byte_count(cell.size_bytes) if cell.size_bytes else "",
+            formats.with_interval(cell.score.warm_p90_ms) if cell.score else "",
+            formats.percent(cell.score.quality) if cell.score else "",
+            cell.reason,
+            style="" if cell.score else "dim",
+        )
+    return made
+
+
+def best_trials(trials: Sequence[Trial]) -> list[Trial]:
+    """One trial a candidate, the re-measurement where there is one, in order of p90 latency."""
+    latest: dict[str, Trial] = {}
+    for trial in trials:
+        known = latest.get(str(trial.candidate))
+        if known is None or trial.final or not known.final:
+            latest[str(trial.candidate)] = trial
+    scored = [(trial.score.warm_p90_ms.value, trial) for trial in latest.values() if trial.score]
+    return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])]
+
+
+def _front(choice: Choice, trials: Sequence[Trial]) -> list[RenderableType]:
+    measured = best_trials(trials)
+    front = pareto_ids(measured)
+    chosen = {str(trial.candidate) for trial in trials if trial.trial_id == choice.trial_id}
+    made = table(
+        f"Pareto front on {choice.chipset}", "", "variant", "target", *_NUMBERS, right=_NUMBERS
+    )
+    for trial in measured:
+        is_chosen = str(trial.candidate) in chosen
+        if trial.score is None or not (trial.trial_id in front or trial.reference or is_chosen):
+            continue
+        row(
+            made,
+            "chosen" if is_chosen else "",
+            f"{trial.candidate.recipe}{' (reference)' if trial.reference else ''}",
+            str(trial.candidate.target),
+            *_cells(trial.score),
+            style="bold" if is_chosen else "" if trial.trial_id in front else "dim",
+        )
+    lines = [_line(text) for text in (*_not_measured(measured), _others(trials, measured, front))]
+    return [made, *lines]
+
+
+def _cells(score: Score) -> tuple[str, ...]:
+    return (
+        formats.percent(score.quality),
+        formats.with_interval(score.quality_drop),
+        formats.byte_count(score.size_bytes),
+        formats.with_interval(score.cold_ms),
+        formats.with_interval(score.warm_p50_ms),
+        formats.with_interval(score.warm_p90_ms),
+        formats.bytes_with_interval(score.peak_memory_bytes),
+        formats.energy(score.energy),
+    )
+
+
+def _not_measured(trials: Sequence[Trial]) -> list[str]:
+    reasons = {
+        trial.score.energy.reason or "no meter"
+        for trial in trials
+        if trial.score and not trial.score.energy.method
+    }
+    return [f"energy not measured: {reason}" for reason in sorted(reasons)]
+
+
+def _others(trials: Sequence[Trial], measured: Sequence[Trial], front: frozenset[str]) -> str:
+    refused = sum(trial.refusal is not None for trial in trials)
+    broken = sum(trial.outcome not in (None, Outcome.OK) for trial in trials)
+    dominated = len(measured) - len(front)
+    return (
+        f"{len(measured)} variants measured, {dominated} of them dominated; {refused} refused, "
+        f"{broken} failed on the device (the report tells why); [] is the 95 % interval"
+    )
+
+
+def _verdict(choice: Choice, trials: Sequence[Trial]) -> list[RenderableType]:
+    named = [trial for trial in trials if trial.trial_id == choice.trial_id]
+    subject = str(named[0].candidate) if named else "no variant"
+    verdict = choice.verdict.verdict
+    head = Text(f"SLA on {harmless(choice.chipset)}: ")
+    head.append(verdict.value.upper(), style=f"bold {VERDICT_STYLES[verdict]}")
+    head.append(f" for {harmless(subject)}: {harmless(choice.why)}")
+    made = table("", "bound", "verdict", "reason")
+    for each in choice.verdict.bounds:
+        row(
+            made,
+            format_bound(each.bound),
+            each.verdict.value,
+            each.reason,
+            style=VERDICT_STYLES[each.verdict],
+        )
+    return [head, made] if choice.verdict.bounds else [head]
+
+
+def _line(text: str) -> Text:
+    return Text(harmless(text), style="dim")

@@ -1,0 +1,193 @@
+"""Runs a study through a client: upload, create, follow to its end, fetch the bundle."""
+
+import asyncio
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from distillfarm.cli.console import say
+from distillfarm.cli.failures import ExitCode
+from distillfarm.cli.sources import FunctionInFile, as_file, format_of
+from distillfarm.domain.errors import InvalidRequest, Unavailable
+from distillfarm.domain.hardware import Target
+from distillfarm.domain.ids import derived_id
+from distillfarm.domain.model import ArtifactRef, Dataset, SourceModel
+from distillfarm.domain.study import (
+    Budget,
+    MatrixCell,
+    Sla,
+    Study,
+    StudyEvent,
+    StudySpec,
+    StudyState,
+    Trial,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from distillfarm.client import Client
+
+_RECONNECT_WITHIN_S = 60.0
+_RECONNECT_EVERY_S = 1.0
+_BUNDLE_MARK = "SHA256SUMS"
+
+
+@dataclass(frozen=True)
+class StudyRequest:
+    """What the user asked for; paths and texts are checked already.
+
+    ``again`` makes a new study although the same was asked for before.
+    """
+
+    name: str
+    model: Path
+    factory: FunctionInFile | None
+    data: Path
+    evaluator: FunctionInFile | None
+    sla: Sla
+    targets: tuple[Target, ...]
+    selector: str
+    budget: Budget
+    seed: int
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A study at its end, with what the tables and the exit code need."""
+
+    study: Study
+    trials: tuple[Trial, ...]
+    cells: tuple[MatrixCell, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The worst verdict over the chipsets."""
+        if self.study.state is not StudyState.DONE or not self.study.choices:
+            return ExitCode.ERROR
+        verdicts = {choice.verdict.verdict for choice in self.study.choices}
+        if Verdict.FAIL in verdicts:
+            return ExitCode.FAIL
+        return ExitCode.INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else ExitCode.PASS
+
+
+async def submit(client: "Client", request: StudyRequest) -> Study:
+    """Upload the files and create the study.
+
+    The same request finds its study again, at whatever state; one that failed or was cancelled is
+    begun anew.
+    """
+    spec = await _upload(client, request)
+    content = msgspec.json.encode(spec).decode()
+    attempt = 0
+    while True:
+        once = secrets.token_hex(8) if request.again else str(attempt)
+        study = await client.create_study(spec, derived_id("study", content, once))
+        if study.state not in (StudyState.FAILED, StudyState.CANCELLED):
+            return study
+        attempt += 1
+
+
+async def follow(client: "Client", study_id: str, show: Callable[[StudyEvent], None]) -> Study:
+    """Show events until the study is final; a controller that restarts is waited for.
+
+    Raises:
+        Unavailable: nobody answered for a minute.
+    """
+    sequence, lost_s = 0, 0.0
+    while True:
+        try:
+            async with aclosing(client.watch_study(study_id, sequence)) as events:
+                async for event in events:
+                    sequence, lost_s = event.sequence, 0.0
+                    show(event)
+            study = await client.study(study_id)
+            if study.state.final:
+                return study
+        except Unavailable:
+            lost_s = lost_s or time.monotonic()
+            if time.monotonic() - lost_s > _RECONNECT_WITHIN_S:
+                raise
+        await asyncio.sleep(_RECONNECT_EVERY_S)
+
+
+async def results(client: "Client", study: Study) -> Finished:
+    """Everything that the tables show of a final study."""
+    trials = await client.trials(study.study_id)
+    cells = await client.matrix(study_id=study.study_id)
+    return Finished(study, tuple(trials), tuple(cells))
+
+
+def require_replaceable(out: Path) -> None:
+    """Check before hours of work that the bundle can be put there.
+
+    Raises:
+        InvalidRequest: something else than an older bundle lies there.
+    """
+    free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    if not free and not (out / _BUNDLE_MARK).is_file():
+        raise InvalidRequest(f"--out {out}: something else lies there; choose another folder")
+
+
+async def fetch_bundle(client: "Client", study: Study, out: Path) -> str:
+    """Put the verified bundle into the folder ``out``; gives the fingerprint of its signer.
+
+    Raises:
+        InvalidRequest: the study left no bundle, or it does not hold what was signed.
+    """
+    from distillfarm.controller import bundle  # noqa: PLC0415  needs the controller's extra
+
+    if study.bundle is None:
+        raise InvalidRequest(f"{study.study_id} left no bundle: {study.error or 'nothing to ship'}")
+    require_replaceable(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".bundle-", dir=out.parent) as scratch:
+        archive, fresh = Path(scratch) / "bundle.tar", Path(scratch) / "bundle"
+        await client.download(study.bundle.digest, archive)
+        await asyncio.to_thread(bundle.unpack, archive, fresh)
+        check = await asyncio.to_thread(bundle.verify, fresh)
+        if not check.ok:
+            raise InvalidRequest(f"the bundle does not verify: {'; '.join(check.problems)}")
+        await asyncio.to_thread(_replace, out, fresh)
+    return check.signer
+
+
+def _replace(out: Path, fresh: Path) -> None:
+    if out.exists():
+        shutil.rmtree(out)
+    fresh.rename(out)
+
+
+async def _upload(client: "Client", request: StudyRequest) -> StudySpec:
+    with as_file(request.model) as model:
+        say(f"uploading {request.model.name} and {request.data.name}")
+        digest, size = await client.upload(model)
+        artifact = ArtifactRef(digest, size, format_of(request.model), model.name)
+    factory = await _upload_function(client, request.factory)
+    evaluator = await _upload_function(client, request.evaluator)
+    data, _ = await client.upload(request.data)
+    return StudySpec(
+        name=request.name,
+        model=SourceModel(artifact, *factory),
+        data=Dataset(data, *evaluator),
+        sla=request.sla,
+        targets=request.targets,
+        selector=request.selector,
+        budget=request.budget,
+        seed=request.seed,
+    )
+
+
+async def _upload_function(client: "Client", function: FunctionInFile | None) -> tuple[str, str]:
+    if function is None:
+        return "", ""
+    digest, _ = await client.upload(function.path)
+    return digest, function.name
