@@ -91,6 +91,8 @@ class Quality:
 class PassReport:
     """The evidence that a pass leaves: what changed, what it cost, and what it did to quality.
 
+    A change of format leaves a report too, under the name ``convert``; ``max_abs_error`` is then
+    the largest difference between both files' outputs, None if it could not be compared.
     ``seconds`` is wall time and ``peak_rss_bytes`` the worker process' high-water mark.
     """
 
@@ -103,6 +105,7 @@ class PassReport:
     parameters_after: int = 0
     quality: Quality | None = None
     curve: tuple[CurvePoint, ...] = ()
+    max_abs_error: float | None = None
     seconds: float = 0.0
     peak_rss_bytes: int = 0
 

@@ -217,6 +217,7 @@ class PassReport(_message.Message):
     PARAMETERS_AFTER_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
     CURVE_FIELD_NUMBER: _builtins.int
+    MAX_ABS_ERROR_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
     PEAK_RSS_BYTES_FIELD_NUMBER: _builtins.int
     outcome: Global___PassOutcome.ValueType
@@ -225,6 +226,7 @@ class PassReport(_message.Message):
     size_after_bytes: _builtins.int
     parameters_before: _builtins.int
     parameters_after: _builtins.int
+    max_abs_error: _builtins.float
     seconds: _builtins.float
     peak_rss_bytes: _builtins.int
     @_builtins.property
@@ -245,15 +247,21 @@ class PassReport(_message.Message):
         parameters_after: _builtins.int = ...,
         quality: Global___Quality | None = ...,
         curve: _abc.Iterable[Global___CurvePoint] | None = ...,
+        max_abs_error: _builtins.float | None = ...,
         seconds: _builtins.float = ...,
         peak_rss_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_quality", b"_quality", "quality", b"quality", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "_quality", b"_quality", "max_abs_error", b"max_abs_error", "quality", b"quality", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quality", b"_quality", "curve", b"curve", "outcome", b"outcome", "parameters_after", b"parameters_after", "parameters_before", b"parameters_before", "peak_rss_bytes", b"peak_rss_bytes", "quality", b"quality", "reason", b"reason", "seconds", b"seconds", "size_after_bytes", b"size_after_bytes", "size_before_bytes", b"size_before_bytes", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "_quality", b"_quality", "curve", b"curve", "max_abs_error", b"max_abs_error", "outcome", b"outcome", "parameters_after", b"parameters_after", "parameters_before", b"parameters_before", "peak_rss_bytes", b"peak_rss_bytes", "quality", b"quality", "reason", b"reason", "seconds", b"seconds", "size_after_bytes", b"size_after_bytes", "size_before_bytes", b"size_before_bytes", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_abs_error: _TypeAlias = _typing.Literal["max_abs_error"]  # noqa: Y015
+    _WhichOneofArgType__max_abs_error: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error"]  # noqa: Y015
     _WhichOneofReturnType__quality: _TypeAlias = _typing.Literal["quality"]  # noqa: Y015
     _WhichOneofArgType__quality: _TypeAlias = _typing.Literal["_quality", b"_quality"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_abs_error) -> _WhichOneofReturnType__max_abs_error | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__quality) -> _WhichOneofReturnType__quality | None: ...
 
 Global___PassReport: _TypeAlias = PassReport  # noqa: Y015
