@@ -62,7 +62,7 @@ class StoreConformance:
     def test_an_agent_that_is_gone_takes_only_its_devices_offline(self, store: Store) -> None:
         store.report_devices("one", [samples.device_info()], 1)
         store.report_devices("two", [samples.device_info()], 1)
-        store.agent_gone("one", 2)
+        assert [d.agent_id for d in store.agent_gone("one", 2)] == ["one"]
         assert {d.agent_id: d.status for d in store.devices()} == {
             "one": Status.OFFLINE,
             "two": Status.IDLE,
@@ -144,12 +144,12 @@ class StoreConformance:
         (renewed,) = store.renew([lease], 20, LEASE_S)
         assert renewed.expires_at_s == 50
         assert store.expire(49) == []
-        assert store.renew([lease], 50, LEASE_S) == []
-        assert [each.job_id for each in store.expire(50)] == [lease.job_id]
+        assert [each.expires_at_s for each in store.renew([lease], 55, LEASE_S)] == [85]
+        assert [each.job_id for each in store.expire(85)] == [lease.job_id]
         assert store.job(lease.job_id).state is JobState.QUEUED
-        assert store.renew([lease], 51, LEASE_S) == []
+        assert store.renew([lease], 86, LEASE_S) == []
         with pytest.raises(LeaseLost, match="expired"):
-            store.finish(samples.result(lease), 51, 3)
+            store.finish(samples.result(lease), 86, 3)
 
     def test_a_result_after_its_time_counts_while_nobody_else_got_the_device(
         self, store: Store

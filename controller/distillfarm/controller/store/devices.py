@@ -38,13 +38,16 @@ class DeviceStore(Database):
             busy = busy_devices(session)
             return [to_device(known[device_id], busy) for device_id in sorted(known)]
 
-    def agent_gone(self, agent_id: str, now_s: float) -> None:
+    def agent_gone(self, agent_id: str, now_s: float) -> list[Device]:
         """See ``protocol.Store``."""
         with self.writing() as session:
-            statement = select(DeviceRow).where(DeviceRow.agent_id == agent_id, DeviceRow.online)
-            for row in session.exec(statement):
-                row.online, row.offline_note = False, f"agent {agent_id} is not connected"
-                row.last_seen_s = now_s
+            statement = select(DeviceRow).where(DeviceRow.agent_id == agent_id)
+            rows = session.exec(statement.order_by(col(DeviceRow.device_id))).all()
+            for row in rows:
+                if row.online:
+                    row.online, row.offline_note = False, f"agent {agent_id} is not connected"
+                    row.last_seen_s = now_s
+            return [to_device(row, ()) for row in rows]
 
     def devices(self, selector: str = "*") -> list[Device]:
         """See ``protocol.Store``."""

@@ -57,9 +57,8 @@ class LeaseStore(Database):
                 row = session.get(LeaseRow, (lease.device_id, lease.token))
                 if row is None or row.end != LIVE or row.job_id != lease.job_id:
                     continue
-                if row.expires_at_s > now_s:
-                    row.expires_at_s = now_s + lease_s
-                    renewed.append(_to_lease(row))
+                row.expires_at_s = now_s + lease_s
+                renewed.append(_to_lease(row))
         return renewed
 
     def leases(self) -> list[Lease]:

@@ -34,8 +34,8 @@ class Store(Protocol):
     ) -> list[Device]:
         """Make ``infos`` the agent's devices: new ones appear, missing ones go OFFLINE."""
 
-    def agent_gone(self, agent_id: str, now_s: float) -> None:
-        """Mark the agent's devices OFFLINE; its leases live on until they expire."""
+    def agent_gone(self, agent_id: str, now_s: float) -> list[Device]:
+        """Mark the agent's devices OFFLINE and give them; its leases live until they expire."""
 
     def devices(self, selector: str = "*") -> list[Device]:
         """Devices in order of id; BUSY is derived from live leases."""
@@ -78,7 +78,10 @@ class Store(Protocol):
         """
 
     def renew(self, leases: Sequence[Lease], now_s: float, lease_s: float) -> list[Lease]:
-        """Extend leases; those missing from the answer are lost: expired, ended or superseded."""
+        """Extend leases; those missing from the answer are lost, since they were ended.
+
+        A lease past its time that was not swept yet is as good as new: nobody else had the device.
+        """
 
     def leases(self) -> list[Lease]:
         """Leases that are neither ended nor expired and swept."""

@@ -1,0 +1,268 @@
+"""The farm in motion: agents join and leave, jobs come in, results are taken."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+
+import structlog
+
+from distillfarm.controller.assigning import Assigner
+from distillfarm.controller.changes import Changes, wait
+from distillfarm.controller.memory import Memory, News
+from distillfarm.controller.metrics import FarmMetrics
+from distillfarm.controller.sessions import Session
+from distillfarm.controller.settings import ControllerSettings
+from distillfarm.controller.store.protocol import Store
+from distillfarm.domain.agent import (
+    Abandon,
+    Ack,
+    Heartbeat,
+    Hello,
+    Inventory,
+    JobProgress,
+    JobResult,
+    Welcome,
+)
+from distillfarm.domain.errors import (
+    FarmError,
+    InvalidRequest,
+    LeaseLost,
+    NotFound,
+    Unavailable,
+    WrongState,
+)
+from distillfarm.domain.hardware import Device, matches
+from distillfarm.domain.job import Job, JobRequest
+from distillfarm.wire.session import FromAgent
+
+_LOOK_AGAIN_S = 5.0
+_THROTTLE_S = 0.05
+
+_log = structlog.get_logger(__name__)
+
+
+class Fleet:
+    """What services and dispatchers ask; belongs to the event loop in which it was made."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: ControllerSettings,
+        metrics: FarmMetrics,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._memory = Memory(store, metrics, now)
+        self._assigner = Assigner(self._memory, settings)
+
+    @property
+    def changes(self) -> Changes:
+        """Where news of jobs, by their id, can be heard."""
+        return self._memory.changes
+
+    async def start(self) -> None:
+        """Learn what an earlier controller left behind, and begin to assign."""
+        memory = self._memory
+
+        def remembered() -> News:
+            for agent_id in {device.agent_id for device in memory.store.devices()}:
+                memory.store.agent_gone(agent_id, memory.now())
+            return memory.everything()
+
+        await memory.change(remembered, memory.learn)
+        memory.metrics.watch(memory.state)
+        self._assigner.start()
+
+    def hang_up(self) -> None:
+        """End every session, for agents to connect again later; their jobs go on."""
+        for session in list(self._memory.sessions.values()):
+            session.close(Unavailable("the controller is stopping; connect again soon"))
+
+    async def close(self) -> None:
+        """Stop assigning, and wait for what is being written."""
+        await self._assigner.stop()
+        await self._memory.close()
+
+    # Jobs
+
+    async def submit(self, request: JobRequest) -> Job:
+        """Queue a job; safe to repeat."""
+        memory = self._memory
+        return await memory.change(
+            lambda: memory.store.submit(request, memory.now()), memory.learn_job
+        )
+
+    async def job(self, job_id: str) -> Job:
+        """A job with its progress."""
+        known = self._memory.unfinished(job_id)
+        if known is not None:
+            return known
+        return await asyncio.to_thread(self._memory.store.job, job_id)
+
+    async def cancel_job(self, job_id: str) -> Job:
+        """Cancel a job and tell its agent to stop."""
+        memory = self._memory
+
+        def cancel() -> News:
+            job = memory.store.cancel_job(job_id, memory.now())
+            return memory.job_and_device(job, job.device_id)
+
+        def stop(news: News) -> None:
+            lease = memory.live.get(job_id)
+            memory.learn(news)
+            if lease is not None and not memory.holds(lease):
+                memory.abandon(lease, "the job was cancelled")
+
+        return (await memory.change(cancel, stop)).jobs[0]
+
+    async def watch(self, job_id: str) -> AsyncIterator[Job]:
+        """The job now and after every change, until it is final."""
+        last = None
+        with self.changes.listen([job_id]) as changed:
+            while True:
+                job = await self.job(job_id)
+                if job != last:
+                    yield job
+                    last = job
+                if job.state.final:
+                    return
+                # Progress may come faster than anybody can read.
+                await asyncio.sleep(_THROTTLE_S)
+                await wait(changed, _LOOK_AGAIN_S)
+
+    async def news(self, jobs: Sequence[Job], timeout_s: float) -> list[Job]:
+        """The same jobs as they are now; waits up to ``timeout_s`` for one to differ."""
+        with self.changes.listen(job.job_id for job in jobs) as changed:
+            fresh = await self._again(jobs)
+            if fresh == list(jobs):
+                await wait(changed, timeout_s)
+                fresh = await self._again(jobs)
+        return fresh
+
+    async def _again(self, jobs: Sequence[Job]) -> list[Job]:
+        return [job if job.state.final else await self.job(job.job_id) for job in jobs]
+
+    # Devices
+
+    def devices(self, selector: str = "*") -> list[Device]:
+        """The devices that a selector means, in order of id."""
+        known = self._memory.state.devices
+        found = [known[device_id] for device_id in sorted(known)]
+        return [self._seen(device) for device in found if matches(device, selector)]
+
+    def device(self, device_id: str) -> Device:
+        """One device.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+        device = self._memory.state.devices.get(device_id)
+        if device is None:
+            raise NotFound(f"device {device_id} is unknown; see `distillfarm devices list`")
+        return self._seen(device)
+
+    async def drain(self, device_id: str, drained: bool, note: str = "") -> Device:
+        """Drain or undrain a device; what runs there is finished."""
+        memory = self._memory
+        return await memory.change(
+            lambda: memory.store.set_drained(device_id, drained, note), memory.learn_device
+        )
+
+    def _seen(self, device: Device) -> Device:
+        session = self._memory.sessions.get(device.agent_id)
+        if session is None:
+            return device
+        return replace(device, last_seen_s=max(device.last_seen_s, session.heard_s))
+
+    # Sessions
+
+    async def join(self, hello: Hello) -> Session:
+        """See ``sessions.Host``; replaces an older session of the same agent."""
+        memory = self._memory
+        self._replace(hello.agent_id)
+        session = Session(hello.agent_id, memory.now())
+        orphans = [
+            lease
+            for lease in memory.live.values()
+            if lease.agent_id == hello.agent_id
+            and not any(held.job_id == lease.job_id and memory.holds(held) for held in hello.held)
+        ]
+
+        def adopt() -> News:
+            renewed = memory.store.renew(hello.held, memory.now(), self._settings.lease_s)
+            jobs = [memory.store.release(lease, memory.now()) for lease in orphans]
+            devices = memory.store.report_devices(hello.agent_id, hello.devices, memory.now())
+            return News(tuple(jobs), tuple(devices), tuple(renewed))
+
+        def begin(news: News) -> None:
+            self._replace(hello.agent_id)
+            memory.sessions[hello.agent_id] = session
+            session.send(Welcome(self._settings.heartbeat_s, self._settings.lease_s))
+            memory.learn(news)
+            for lease in hello.held:
+                if not memory.holds(lease):
+                    session.send(Abandon(lease, "the lease was lost"))
+
+        await memory.change(adopt, begin)
+        _log.info("agent connected", agent=hello.agent_id, devices=len(hello.devices))
+        return session
+
+    async def hear(self, session: Session, message: FromAgent) -> None:
+        """See ``sessions.Host``."""
+        memory = self._memory
+        session.heard_s = memory.now()
+        if isinstance(message, Heartbeat):
+            self._assigner.renew(message.held)
+        elif isinstance(message, JobProgress):
+            memory.learn_progress(message)
+        elif isinstance(message, JobResult):
+            await memory.change(lambda: self._settle(session.agent_id, message), memory.learn)
+            session.send(Ack(message.lease))
+        elif isinstance(message, Inventory):
+            await memory.change(lambda: self._report(session.agent_id, message), memory.learn)
+        else:
+            raise InvalidRequest("a session has one Hello; open another session")
+
+    async def leave(self, session: Session) -> None:
+        """See ``sessions.Host``."""
+        await self._assigner.close(session)
+
+    def _replace(self, agent_id: str) -> None:
+        old = self._memory.sessions.pop(agent_id, None)
+        if old is not None:
+            old.close(
+                WrongState(f"agent {agent_id} connected again; two agents need different ids")
+            )
+
+    def _report(self, agent_id: str, inventory: Inventory) -> News:
+        store = self._memory.store
+        return News(
+            devices=tuple(store.report_devices(agent_id, inventory.devices, self._memory.now()))
+        )
+
+    def _settle(self, agent_id: str, result: JobResult) -> News:
+        memory, lease = self._memory, result.lease
+        try:
+            device = memory.store.device(lease.device_id)
+            if device.agent_id != agent_id:
+                raise LeaseLost(f"{lease.device_id} is not {agent_id}'s")
+            if result.measurement is not None and device.info.emulated:
+                # Not the agent's to decide: an emulator's times must never pass for a phone's.
+                result = replace(result, measurement=replace(result.measurement, emulated=True))
+            job = self._finish(result)
+        except (LeaseLost, NotFound) as error:
+            # Acknowledged all the same: the agent would otherwise send it for ever.
+            _log.info("a result does not count", job=lease.job_id, reason=str(error))
+            return News()
+        return memory.job_and_device(job, lease.device_id)
+
+    def _finish(self, result: JobResult) -> Job:
+        store, attempts = self._memory.store, self._settings.max_attempts
+        try:
+            return store.finish(result, self._memory.now(), attempts)
+        except (LeaseLost, NotFound):
+            raise
+        except FarmError as error:
+            unusable = JobResult(result.lease, error=f"the agent's result is unusable: {error}")
+            return store.finish(unusable, self._memory.now(), attempts)

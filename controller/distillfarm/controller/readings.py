@@ -1,0 +1,23 @@
+"""Measurements with their summaries, judged by the kind of device that they come from."""
+
+from distillfarm.controller.statistics import summarise
+from distillfarm.controller.store.protocol import Store
+from distillfarm.domain.measurement import Measurement, Outcome, Summary
+
+
+def reading(store: Store, measurement_id: str) -> tuple[Measurement, Summary | None]:
+    """A measurement, and its summary if the model ran; blocks.
+
+    Raises:
+        NotFound: there is no such measurement.
+    """
+    measurement = store.measurement(measurement_id)
+    return measurement, summary_of(store, measurement)
+
+
+def summary_of(store: Store, measurement: Measurement) -> Summary | None:
+    """The summary of a measurement, or None when its outcome is its only result; blocks."""
+    sampled = measurement.launches and all(each.samples_ns for each in measurement.launches)
+    if measurement.outcome is not Outcome.OK or not sampled:
+        return None
+    return summarise(measurement, store.device(measurement.device_id).info.platform)

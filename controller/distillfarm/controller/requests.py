@@ -1,0 +1,96 @@
+"""Checks what callers ask for before any of it is stored."""
+
+import math
+from collections.abc import Iterable
+
+from distillfarm.domain.errors import InvalidRequest, NotFound
+from distillfarm.domain.hardware import Chipset, Device, DeviceInfo, DeviceStatus, Platform, matches
+from distillfarm.domain.ids import is_digest
+from distillfarm.domain.job import JobRequest, MeasureSpec
+from distillfarm.domain.study import StudySpec
+from distillfarm.wire.blobs import BlobStore
+
+_MAX_TEXT = 1000
+_DAY_S = 24 * 3600.0
+_NOBODY = Device(
+    "",
+    "",
+    DeviceInfo("", Platform.HOST, "", Chipset("", ""), "", "", 0, 0),
+    DeviceStatus.OFFLINE,
+    0.0,
+)
+
+
+def check_job(request: JobRequest, blobs: BlobStore) -> None:
+    """Whether a job can be run at all.
+
+    Raises:
+        InvalidRequest: a field that makes no sense.
+        NotFound: a blob that was not uploaded.
+    """
+    check_key(request.idempotency_key)
+    check_selector(request.selector)
+    _check_spec(request.spec)
+    _within("priority", request.priority, -1_000_000, 1_000_000)
+    spec = request.spec
+    check_blobs(blobs, (request.artifact.digest, spec.inputs_digest, spec.expected_digest))
+
+
+def check_study(spec: StudySpec, idempotency_key: str, blobs: BlobStore) -> None:
+    """Whether a study can be run at all.
+
+    Raises:
+        InvalidRequest: a field that makes no sense.
+        NotFound: a blob that was not uploaded.
+    """
+    check_key(idempotency_key)
+    check_selector(spec.selector)
+    if not spec.name.strip() or len(spec.name) > _MAX_TEXT:
+        raise InvalidRequest(f"study name: 1 to {_MAX_TEXT} characters")
+    if not spec.targets:
+        raise InvalidRequest("a study needs a target at least, for example litert")
+    _within("launches", spec.launches, 1, 1000)
+    _within("final_launches", spec.final_launches, 1, 1000)
+    _within("trials_per_target", spec.budget.trials_per_target, 1, 10_000)
+    _within("wall_s", spec.budget.wall_s, 0, math.inf)
+    model, data = spec.model, spec.data
+    named = (model.artifact.digest, model.factory_digest, data.digest, data.evaluator_digest)
+    check_blobs(blobs, named)
+
+
+def check_key(key: str) -> None:
+    """Whether an idempotency key can name something."""
+    if not key.strip() or len(key) > _MAX_TEXT:
+        raise InvalidRequest(f"idempotency key: 1 to {_MAX_TEXT} characters, unique to the request")
+
+
+def check_selector(selector: str) -> None:
+    """Whether a selector can be read; see ``domain.hardware.matches``."""
+    if len(selector) > _MAX_TEXT:
+        raise InvalidRequest(f"selector: at most {_MAX_TEXT} characters")
+    for term in selector.split(","):
+        matches(_NOBODY, term)
+
+
+def check_blobs(blobs: BlobStore, digests: Iterable[str]) -> None:
+    """Whether every blob is here; empty digests name none. Blocks."""
+    for digest in filter(None, digests):
+        if not is_digest(digest):
+            raise InvalidRequest(f"{digest[:_MAX_TEXT]!r} is no digest; write sha256:HEX")
+        if not blobs.has(digest):
+            raise NotFound(f"blob {digest} is not here; upload it first")
+
+
+def _check_spec(spec: MeasureSpec) -> None:
+    _within("launches", spec.launches, 1, 1000)
+    _within("max_warmup", spec.max_warmup, 0, 1_000_000)
+    _within("iterations", spec.iterations, 1, 10_000_000)
+    _within("max_sampling_s", spec.max_sampling_s, 0, _DAY_S)
+    _within("threads", spec.threads, 1, 1024)
+    _within("launch_timeout_s", spec.launch_timeout_s, 0.1, _DAY_S)
+    _within("tolerance", spec.tolerance, 0, math.inf)
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # false for NaN too
+        raise InvalidRequest(f"{name} {value:g}: must be within {low:g} and {high:g}")

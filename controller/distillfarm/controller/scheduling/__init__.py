@@ -1,0 +1,1 @@
+"""Which job goes to which device: decided purely, carried out by ``controller.fleet``."""
