@@ -1,0 +1,1 @@
+"""Read-only pages on the farm for people; no scripts, nothing fetched from elsewhere."""

@@ -1,0 +1,158 @@
+"""What each page shows, gathered from the store; synchronous, to be called in a thread."""
+
+from dataclasses import dataclass
+
+from distillfarm.controller import decide
+from distillfarm.controller.store.protocol import MeasurementQuery, Store
+from distillfarm.domain.errors import NotFound
+from distillfarm.domain.hardware import Device
+from distillfarm.domain.measurement import Measurement
+from distillfarm.domain.study import MatrixCell, Study, StudyEvent, Trial
+from distillfarm.profiles.catalog import shipped
+from distillfarm.profiles.schema import ChipsetProfile, PhoneProfile
+
+_SHOWN_MEASUREMENTS = 50
+_SHOWN_EVENTS = 200
+_SHOWN_STUDIES = 50
+
+
+@dataclass(frozen=True)
+class StudyLine:
+    """A study; ``event`` is its newest while it is under way, None before the first."""
+
+    study: Study
+    event: StudyEvent | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The farm at a glance."""
+
+    devices: tuple[Device, ...]
+    studies: tuple[StudyLine, ...]
+
+
+@dataclass(frozen=True)
+class ChipsetTrials:
+    """The trials of a study on one chipset; ``front`` are the ids that none other dominates."""
+
+    chipset: str
+    trials: tuple[Trial, ...]
+    front: frozenset[str]
+    chosen: str
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """One study with its trials by chipset and its newest events, newest first."""
+
+    study: Study
+    chipsets: tuple[ChipsetTrials, ...]
+    events: tuple[StudyEvent, ...]
+
+
+@dataclass(frozen=True)
+class DevicePage:
+    """One device, what is known of its model, and its newest measurements."""
+
+    device: Device
+    phone: PhoneProfile | None
+    chipset: ChipsetProfile | None
+    measurements: tuple[Measurement, ...]
+
+
+@dataclass(frozen=True)
+class MatrixFilter:
+    """What the matrix page was asked for; an empty field means all."""
+
+    study: str = ""
+    chipset: str = ""
+    model: str = ""
+    target: str = ""
+    label: str = ""
+
+    def admits(self, cell: MatrixCell) -> bool:
+        """Whether a cell is asked for."""
+        pairs = (
+            (self.study, cell.study_id),
+            (self.chipset, cell.chipset),
+            (self.model, cell.model_name),
+            (self.target, str(cell.target)),
+            (self.label, cell.label),
+        )
+        return all(not wanted or wanted == value for wanted, value in pairs)
+
+
+@dataclass(frozen=True)
+class MatrixChoices:
+    """What each filter can be set to."""
+
+    study: tuple[str, ...]
+    chipset: tuple[str, ...]
+    model: tuple[str, ...]
+    target: tuple[str, ...]
+    label: tuple[str, ...]
+
+
+def overview(store: Store) -> Overview:
+    """All devices, and the newest studies."""
+    lines = []
+    for study in store.studies()[:_SHOWN_STUDIES]:
+        events = [] if study.state.final else store.events(study.study_id)
+        lines.append(StudyLine(study, events[-1] if events else None))
+    return Overview(tuple(store.devices()), tuple(lines))
+
+
+def study_page(store: Store, study_id: str) -> StudyPage:
+    """One study."""
+    study = store.study(study_id)
+    trials = store.trials(study_id)
+    names = sorted({each.chipset for each in trials} | {each.chipset for each in study.choices})
+    events = store.events(study_id)[-_SHOWN_EVENTS:]
+    return StudyPage(
+        study,
+        tuple(_chipset_trials(study, trials, name) for name in names),
+        tuple(reversed(events)),
+    )
+
+
+def chipset_trials(store: Store, study_id: str, chipset: str) -> ChipsetTrials:
+    """The trials of a study on one chipset.
+
+    Raises:
+        NotFound: no such study, or no trial of it on that chipset.
+    """
+    found = _chipset_trials(store.study(study_id), store.trials(study_id), chipset)
+    if not found.trials:
+        raise NotFound(f"study {study_id} has no trial on {chipset!r}")
+    return found
+
+
+def device_page(store: Store, device_id: str) -> DevicePage:
+    """One device."""
+    device = store.device(device_id)
+    catalog = shipped()
+    measurements = store.measurements(MeasurementQuery(device_id=device_id))
+    return DevicePage(
+        device,
+        catalog.phone(device.info),
+        catalog.chipset(device.info),
+        tuple(measurements[:_SHOWN_MEASUREMENTS]),
+    )
+
+
+def matrix_choices(cells: list[MatrixCell]) -> MatrixChoices:
+    """The values that occur in the cells."""
+    return MatrixChoices(
+        study=tuple(sorted({cell.study_id for cell in cells})),
+        chipset=tuple(sorted({cell.chipset for cell in cells})),
+        model=tuple(sorted({cell.model_name for cell in cells})),
+        target=tuple(sorted({str(cell.target) for cell in cells})),
+        label=tuple(sorted({cell.label for cell in cells})),
+    )
+
+
+def _chipset_trials(study: Study, trials: list[Trial], chipset: str) -> ChipsetTrials:
+    here = tuple(each for each in trials if each.chipset == chipset)
+    chosen = next((each.trial_id for each in study.choices if each.chipset == chipset), "")
+    return ChipsetTrials(chipset, here, decide.front(here), chosen)

@@ -1,0 +1,207 @@
+"""The pages show what the store holds, escape what users wrote, and keep strangers out."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from small_farm import CHIPSET, HOSTILE, STUDY
+from starlette.testclient import TestClient
+
+from distillfarm.controller.metrics import FarmMetrics
+from distillfarm.controller.store.protocol import Store
+from distillfarm.controller.web.app import create_app
+from distillfarm.wire.blobs import BlobStore
+
+PAGES = ["/", f"/studies/{STUDY}", "/matrix"]
+HERE = "http://127.0.0.1:7544"
+USER, AGENT = "user-secret", "agent-secret"
+
+
+def authenticate(secret: str) -> tuple[str, str] | None:
+    return {USER: ("me", "user"), AGENT: ("agent-1", "agent")}.get(secret)
+
+
+@pytest.fixture
+def client(farm: Store, blobs: BlobStore) -> Iterator[TestClient]:
+    app = create_app(farm, blobs, metrics=FarmMetrics().app(), clock=lambda: 160.0)
+    with TestClient(app, base_url=HERE, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def guarded(farm: Store, blobs: BlobStore) -> Iterator[TestClient]:
+    app = create_app(farm, blobs, authenticate=authenticate, metrics=FarmMetrics().app())
+    with TestClient(
+        app,
+        base_url="https://farm.example",
+        follow_redirects=False,
+        headers={"accept": "text/html"},
+    ) as client:
+        yield client
+
+
+def device_path(farm: Store) -> str:
+    return f"/devices/{farm.devices()[0].device_id}"
+
+
+def test_the_overview_lists_devices_and_studies(client: TestClient, farm: Store) -> None:
+    page = client.get("/").text
+    assert f'href="{device_path(farm)}"' in page
+    assert "1 min ago" in page
+    assert f'href="/studies/{STUDY}"' in page
+    assert 'class="tag done"' in page
+    assert 'class="tag pass"' in page
+
+
+def test_a_study_shows_its_choice_its_trials_and_its_events(client: TestClient) -> None:
+    page = client.get(f"/studies/{STUDY}").text
+    assert "warm_p90&lt;=10ms" in page
+    assert "0.023 is far below 10" in page
+    assert "136498 parameters" in page
+    assert "0.021 [0.020, 0.022]" in page
+    assert "not measured: no meter here" in page
+    assert "off by 0.3" in page
+    assert "reading the model" in page
+    rows = re.findall(r'<tr class="(front)? ?(chosen)?">\s*<td>([^ <]+)', page)
+    assert [name for front, _, name in rows if front] == ["original", "prune(ratio=0.5)"]
+    assert [name for _, chosen, name in rows if chosen] == ["prune(ratio=0.5)"]
+
+
+def test_an_unbounded_interval_is_shown_as_unknown(client: TestClient) -> None:
+    assert "1.79" not in client.get(f"/studies/{STUDY}").text
+
+
+def test_a_finished_study_stands_still_and_the_overview_refreshes(client: TestClient) -> None:
+    assert 'http-equiv="refresh"' not in client.get(f"/studies/{STUDY}").text
+    assert 'http-equiv="refresh"' in client.get("/").text
+
+
+def test_a_device_shows_its_runtimes_and_measurements(client: TestClient, farm: Store) -> None:
+    page = client.get(device_path(farm)).text
+    assert "onnxruntime/cpu/cpu" in page
+    assert 'class="tag works"' in page
+    assert "measurement-" in page
+
+
+def test_what_users_wrote_is_never_markup(client: TestClient, farm: Store) -> None:
+    for path in [*PAGES, device_path(farm)]:
+        page = client.get(path).text
+        assert HOSTILE not in page
+        assert "<script" not in page
+    assert "&lt;script&gt;" in client.get(f"/studies/{STUDY}").text
+
+
+def test_pages_load_nothing_from_elsewhere(client: TestClient, farm: Store) -> None:
+    for path in [*PAGES, device_path(farm)]:
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert all(
+            link.startswith("/")
+            for link in re.findall(r'(?:src|href|action)="([^"]*)"', answer.text)
+        )
+        assert "style=" not in answer.text
+    assert "url(" not in client.get("/static/style.css").text
+
+
+def test_the_matrix_is_filtered_by_its_form(client: TestClient) -> None:
+    everything = client.get("/matrix").text
+    assert "prune(ratio=0.5)" in everything
+    nothing = client.get("/matrix", params={"chipset": "no such chipset"}).text
+    assert "Nothing measured fits." in nothing
+    some = client.get("/matrix", params={"chipset": CHIPSET, "label": "OK"}).text
+    assert "prune(ratio=0.5)" in some
+    assert "off by 0.3" not in some
+
+
+def test_the_plot_is_a_picture_that_runs_no_script(client: TestClient) -> None:
+    answer = client.get(f"/studies/{STUDY}/pareto.svg", params={"chipset": CHIPSET})
+    assert answer.headers["content-type"] == "image/svg+xml"
+    assert answer.text.startswith("<svg")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    missing = client.get(f"/studies/{STUDY}/pareto.svg", params={"chipset": "none"})
+    assert missing.status_code == 404
+
+
+def test_the_bundle_is_downloaded_under_its_name(client: TestClient) -> None:
+    answer = client.get(f"/studies/{STUDY}/bundle")
+    assert answer.content == b"the bundle"
+    assert 'filename="digits.tar"' in answer.headers["content-disposition"]
+
+
+def test_a_study_without_a_bundle_says_so(farm: Store, client: TestClient) -> None:
+    spec = farm.study(STUDY).spec
+    farm.create_study("study-2", spec, 300.0)
+    answer = client.get("/studies/study-2/bundle")
+    assert answer.status_code == 404
+    assert "is queued and has no bundle" in answer.text
+    assert "Nothing has happened yet." in client.get("/studies/study-2").text
+
+
+@pytest.mark.parametrize("path", ["/studies/none", "/devices/none", "/studies/none/bundle", "/no"])
+def test_what_does_not_exist_is_a_404_page(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert "<h1>404</h1>" in answer.text
+
+
+def test_an_empty_farm_tells_how_to_begin(store: Store, blobs: BlobStore) -> None:
+    with TestClient(create_app(store, blobs), base_url=HERE) as client:
+        page = client.get("/").text
+        assert "distillfarm agent" in page
+        assert "distillfarm study run" in page
+        assert "Nothing measured fits." in client.get("/matrix").text
+
+
+def test_health_and_metrics_answer(client: TestClient) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert "distillfarm_devices" in client.get("/metrics/").text
+
+
+def test_nothing_can_be_changed(client: TestClient) -> None:
+    for path in PAGES:
+        for method in ("POST", "PUT", "DELETE", "PATCH"):
+            assert client.request(method, path).status_code == 405
+
+
+def test_without_credentials_only_this_computer_by_name_is_served(client: TestClient) -> None:
+    assert client.get("/", headers={"host": "localhost:7544"}).status_code == 200
+    assert client.get("/", headers={"host": "[::1]:7544"}).status_code == 200
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 400
+
+
+@pytest.mark.parametrize("secret", ["", "wrong", AGENT])
+def test_strangers_and_agents_are_kept_out(guarded: TestClient, secret: str) -> None:
+    headers = {"authorization": f"Bearer {secret}"} if secret else {}
+    paths = [*PAGES, f"/studies/{STUDY}/bundle", "/metrics/", "/docs", "/openapi.json"]
+    for path in paths:
+        answer = guarded.get(path, headers=headers)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
+        assert guarded.get(path, headers=headers | {"accept": "*/*"}).status_code == 401
+
+
+def test_health_needs_no_credential(guarded: TestClient) -> None:
+    assert guarded.get("/healthz").status_code == 200
+
+
+def test_a_bearer_is_let_in(guarded: TestClient) -> None:
+    answer = guarded.get(f"/studies/{STUDY}", headers={"authorization": f"Bearer {USER}"})
+    assert answer.status_code == 200
+
+
+def test_signing_in_sets_a_cookie_that_scripts_and_other_sites_cannot_use(
+    guarded: TestClient,
+) -> None:
+    refused = guarded.post("/sign-in", data={"credential": AGENT})
+    assert refused.status_code == 401
+    assert "set-cookie" not in refused.headers
+    answer = guarded.post("/sign-in", data={"credential": USER})
+    assert answer.status_code == 303
+    cookie = answer.headers["set-cookie"].lower()
+    assert all(word in cookie for word in ("httponly", "samesite=strict", "secure"))
+    assert guarded.get("/").status_code == 200
+
+
+def test_a_huge_sign_in_is_refused(guarded: TestClient) -> None:
+    assert guarded.post("/sign-in", content=b"x" * 100_000).status_code == 413
