@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,16 +22,16 @@ _TAIL_BYTES = 4096
 
 
 class Child:
-    """One process of the farm: ``python -m distillfarm.cli NAME ...`` with its log file.
+    """One process of the farm with its log file.
 
-    ``arguments`` is asked before every start. ``inherited`` are file descriptors that live as
+    ``command`` is asked before every start. ``inherited`` are file descriptors that live as
     long as the child: the read end of the lifeline first.
     """
 
     def __init__(
         self,
         name: str,
-        arguments: Callable[[], Sequence[str]],
+        command: Callable[[], Sequence[str]],
         folder: Path,
         inherited: tuple[int, ...],
     ) -> None:
@@ -40,7 +39,7 @@ class Child:
         self.log = folder / f"{name}.log"
         self.settled = False
         """Set by the owner once the farm is healthy; before that an end is an error."""
-        self._arguments = arguments
+        self._command = command
         self._inherited = inherited
 
     async def keep(self) -> None:
@@ -69,11 +68,7 @@ class Child:
             self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "distillfarm.cli",
-                self.name,
-                *self._arguments(),
+                *self._command(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import socket
+import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,21 +75,16 @@ class _Parts:
         self._plan = plan
         self._address_file = address_file
         self._address = plan.listen
-        state = ("--state-dir", str(plan.state_dir))
-        self._controller = Child(
-            "controller",
-            lambda: (
-                *state,
-                *("--listen", self._address, "--web-listen", plan.web_listen),
-                *("--address-file", str(address_file)),
-            ),
-            folder,
-            inherited,
-        )
-        self._agent = Child(
-            "agent", lambda: (*state, "--controller", self._address), folder, inherited
-        )
-        self._worker = Child("worker", lambda: state, folder, inherited)
+
+        def child(name: str, options: Callable[[], tuple[str, ...]] = tuple) -> Child:
+            command = (sys.executable, "-m", "distillfarm.cli", name)
+            state = ("--state-dir", str(plan.state_dir))
+            return Child(name, lambda: (*command, *state, *options()), folder, inherited)
+
+        pages = ("--web-listen", plan.web_listen, "--address-file", str(address_file))
+        self._controller = child("controller", lambda: ("--listen", self._address, *pages))
+        self._agent = child("agent", lambda: ("--controller", self._address))
+        self._worker = child("worker")
         self._running: dict[Child, asyncio.Task[None]] = {}
 
     async def start(self) -> Farm:

@@ -1,0 +1,216 @@
+"""A lab behind the client's interface, for tests of the command line."""
+
+# It has the signatures of the real client and touches tiny files only.
+# ruff: noqa: ARG002, ARG003, ASYNC240
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar, Self
+
+from farm_samples import DIGEST, LITERT, ONNX, launch, study_spec
+
+from distillfarm.domain.errors import NotFound, Unavailable
+from distillfarm.domain.hardware import Device, DeviceStatus, Target, matches
+from distillfarm.domain.interval import Interval
+from distillfarm.domain.job import Job, JobRequest, JobState, MeasureSpec
+from distillfarm.domain.measurement import Energy, Measurement, Outcome, Summary
+from distillfarm.domain.model import ArtifactRef, ModelFormat
+from distillfarm.domain.recipe import parse_recipe
+from distillfarm.domain.study import (
+    BoundVerdict,
+    Choice,
+    MatrixCell,
+    Score,
+    SlaVerdict,
+    Study,
+    StudyEvent,
+    StudySpec,
+    StudyState,
+    Trial,
+    Verdict,
+)
+from distillfarm.domain.variant import Candidate, Refusal
+
+
+def exactly(value: float) -> Interval:
+    return Interval(value, value, value)
+
+
+def score(p90_ms: float = 0.2) -> Score:
+    return Score(
+        quality=Interval(0.88, 0.87, 0.89),
+        quality_drop=Interval(1.2, 0.5, 1.9),
+        size_bytes=33_000,
+        cold_ms=exactly(80.0),
+        warm_p50_ms=exactly(0.1),
+        warm_p90_ms=Interval(p90_ms, p90_ms * 0.9, p90_ms * 1.1),
+        warm_p99_ms=exactly(0.3),
+        peak_memory_bytes=exactly(61e6),
+        energy=Energy(reason="no meter here"),
+    )
+
+
+def summary() -> Summary:
+    one = exactly(1.0)
+    return Summary(
+        launches=3,
+        iterations=30,
+        cold_ms=exactly(30.0),
+        load_ms=exactly(5.0),
+        first_inference_ms=exactly(2.0),
+        warm_p50_ms=one,
+        warm_p90_ms=one,
+        warm_p99_ms=one,
+        warm_mad_ms=0.01,
+        peak_memory_bytes=exactly(50e6),
+        launch_cv=0.01,
+        stable=True,
+    )
+
+
+def trial(number: int, recipe: str, target: Target = ONNX, **changes: object) -> Trial:
+    made = Trial(
+        f"trial-{number}",
+        "study-1",
+        "Google Tensor G2",
+        Candidate(parse_recipe(recipe), target),
+        outcome=Outcome.OK,
+        score=score(0.1 * number),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def done_study(verdict: Verdict, spec: StudySpec | None = None) -> Study:
+    spec = spec or study_spec()
+    judged = BoundVerdict(spec.sla.bounds[0], verdict, exactly(0.2), "0.2 ms: judged")
+    return Study(
+        "study-1",
+        spec,
+        StudyState.DONE,
+        1.7e9,
+        1.7e9 + 60,
+        choices=(Choice("Google Tensor G2", "trial-2", SlaVerdict(verdict, (judged,)), "because"),),
+        bundle=ArtifactRef(DIGEST, 1, ModelFormat.BUNDLE, "bundle.tar"),
+    )
+
+
+@dataclass
+class Lab:
+    """What the stand-in controller holds; a test changes it before it runs a command."""
+
+    devices: list[Device] = field(default_factory=list)
+    study: Study | None = None
+    events: list[StudyEvent] = field(default_factory=list)
+    outcome: Outcome = Outcome.OK
+    reason: str = ""
+    breaks: int = 0
+    """How often watching a study breaks off before it goes on."""
+    keys: list[str] = field(default_factory=list)
+    specs: list[StudySpec] = field(default_factory=list)
+    measured: list[tuple[Target, str, MeasureSpec]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class StandinClient:
+    """Speaks the client's interface from a ``Lab``."""
+
+    lab: ClassVar[Lab]
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls, address: str, token: str = "", ca: Path | None = None
+    ) -> AsyncIterator[Self]:
+        if address == "127.0.0.1:9":
+            raise Unavailable(f"{address} does not answer")
+        yield cls()
+
+    async def devices(self, selector: str = "*") -> list[Device]:
+        return [device for device in self.lab.devices if matches(device, selector)]
+
+    async def device(self, device_id: str) -> Device:
+        for device in self.lab.devices:
+            if device.device_id == device_id:
+                return device
+        raise NotFound(f"no device {device_id}")
+
+    async def drain(self, device_id: str, note: str = "") -> Device:
+        self.lab.notes.append(note)
+        return replace(await self.device(device_id), status=DeviceStatus.DRAINED, note=note)
+
+    async def undrain(self, device_id: str) -> Device:
+        return replace(await self.device(device_id), status=DeviceStatus.IDLE)
+
+    async def upload(self, path: Path) -> tuple[str, int]:
+        return DIGEST, path.stat().st_size
+
+    async def measure(
+        self,
+        path: Path,
+        target: Target,
+        selector: str,
+        spec: MeasureSpec,
+        on_progress: Callable[[Job], None],
+    ) -> tuple[Measurement, Summary | None]:
+        self.lab.measured.append((target, selector, spec))
+        artifact = ArtifactRef(DIGEST, 1, ModelFormat.ONNX, path.name)
+        request = JobRequest("key", artifact, target, selector, spec)
+        on_progress(Job("job-1", request, JobState.RUNNING, 0.0, progress="launch 1 of 3"))
+        good = self.lab.outcome is Outcome.OK
+        launches = (launch(), launch(), launch()) if good else ()
+        measurement = Measurement(
+            "measurement-1", "job-1", "device-1", DIGEST, target, spec, self.lab.outcome,
+            self.lab.reason, launches, Energy(reason="no meter here"), (), 0.0, 1.0,
+        )  # fmt: skip
+        return measurement, summary() if good else None
+
+    async def create_study(self, spec: StudySpec, idempotency_key: str) -> Study:
+        self.lab.keys.append(idempotency_key)
+        self.lab.specs.append(spec)
+        if self.lab.study is None:
+            raise NotFound("this lab holds no study")
+        return replace(self.lab.study, spec=spec)
+
+    async def study(self, study_id: str) -> Study:
+        if self.lab.study is None or self.lab.study.study_id != study_id:
+            raise NotFound(f"no study {study_id}")
+        return self.lab.study
+
+    async def studies(self) -> list[Study]:
+        return [self.lab.study] if self.lab.study else []
+
+    async def cancel_study(self, study_id: str) -> Study:
+        return replace(await self.study(study_id), state=StudyState.CANCELLED)
+
+    async def watch_study(
+        self, study_id: str, after_sequence: int = 0
+    ) -> AsyncIterator[StudyEvent]:
+        for event in self.lab.events:
+            if event.sequence > after_sequence:
+                yield event
+                if self.lab.breaks:
+                    self.lab.breaks -= 1
+                    raise Unavailable("the controller restarts")
+
+    async def trials(self, study_id: str) -> list[Trial]:
+        return [
+            trial(4, "original", reference=True),
+            trial(2, "int8_static"),
+            trial(3, "fp16", LITERT),
+            trial(5, "prune(ratio=0.9)", score=None, outcome=None, refusal=Refusal("prune", "no")),
+        ]
+
+    async def matrix(
+        self, study_id: str = "", chipset: str = "", model_name: str = ""
+    ) -> list[MatrixCell]:
+        cell = MatrixCell(
+            "study-1", "digits", "int8_static", ONNX, "Google Tensor G2", "Pixel 7", "build-1",
+            "ok", "", 1.7e9, 33_000, score(), "measurement-1",
+        )  # fmt: skip
+        broken = replace(cell, recipe="=evil()", label="crashed", reason="signal 11", score=None)
+        return [each for each in (cell, broken) if chipset in ("", each.chipset)]
+
+    async def download(self, digest: str, path: Path) -> None:
+        path.write_bytes(b"not a tar")

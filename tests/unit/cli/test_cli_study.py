@@ -1,0 +1,209 @@
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from cli_lab import done_study, trial
+from farm_samples import LITERT, ONNX
+
+from distillfarm.cli import study_run
+from distillfarm.cli.study_results import best_trials
+from distillfarm.cli.study_run import Finished
+from distillfarm.domain.study import Metric, StudyEvent, StudyState, Verdict
+
+SLA = "accuracy_drop<=2pt, warm_p90<=10ms"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """The options of a study whose files exist."""
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    (tmp_path / "net.py").write_text("def build(): ...")
+    (tmp_path / "data.npz").write_bytes(b"data")
+    return [
+        *("--model", "model.pt", "--factory", "net.py:build", "--data", "data.npz"),
+        *("--sla", SLA, "--target", "onnxruntime", "--target", "litert"),
+    ]
+
+
+@pytest.fixture
+def whole_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bundles arrive whole; that they are checked is the bundle's own test."""
+
+    async def fetch(client, study, out):
+        out.mkdir(parents=True)
+        return "sha256:signer"
+
+    monkeypatch.setattr(study_run, "fetch_bundle", fetch)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"), [(Verdict.PASS, 0), (Verdict.FAIL, 3), (Verdict.INCONCLUSIVE, 4)]
+)
+@pytest.mark.usefixtures("whole_bundle")
+def test_the_exit_code_is_the_verdict(lab, run_cli, files, verdict, code):
+    lab.study = done_study(verdict)
+    result = run_cli("study", "run", *files)
+    assert result.exit_code == code
+    assert f"SLA on Google Tensor G2: {verdict.value.upper()}" in result.stdout
+    assert "bundle in out/model, signed by sha256:signer" in result.stderr
+
+
+@pytest.mark.parametrize("state", [StudyState.FAILED, StudyState.CANCELLED])
+def test_watching_a_study_that_did_not_finish_is_an_error(lab, run_cli, state):
+    lab.study = replace(done_study(Verdict.PASS), state=state, error="no device", choices=())
+    result = run_cli("study", "watch", "study-1")
+    assert result.exit_code == 1
+    assert "error: no device" in result.stdout
+
+
+@pytest.mark.usefixtures("whole_bundle")
+def test_options_become_the_study(lab, run_cli, files):
+    lab.study = done_study(Verdict.PASS)
+    options = "--trials 3 --time-limit 10m --seed 7 --name digits --devices platform=host"
+    assert run_cli("study", "run", *files, *options.split()).exit_code == 0
+    spec = lab.specs[0]
+    assert spec.targets == (ONNX, LITERT)
+    assert (spec.budget.trials_per_target, spec.budget.wall_s) == (3, 600)
+    assert (spec.name, spec.seed, spec.selector) == ("digits", 7, "platform=host")
+    assert spec.model.factory_function == "build"
+    assert spec.model.artifact.name == "model.pt"
+    assert [each.metric for each in spec.sla.bounds] == [Metric.ACCURACY_DROP, Metric.WARM_P90]
+
+
+@pytest.mark.usefixtures("whole_bundle")
+def test_the_same_command_names_the_same_study_unless_told_again(lab, run_cli, files):
+    lab.study = done_study(Verdict.PASS)
+    for number, more in enumerate(((), (), ("--seed", "1"), ("--again",), ("--again",))):
+        run_cli("study", "run", *files, *more, "--out", f"out{number}")
+    first, second, other, *again = lab.keys
+    assert first == second
+    assert len({first, other, *again}) == 4
+
+
+def test_tables_mark_the_chosen_and_tell_why_there_is_no_energy(lab, run_cli):
+    lab.study = done_study(Verdict.PASS)
+    result = run_cli("study", "show", "study-1")
+    assert result.exit_code == 0
+    chosen = next(line for line in result.stdout.splitlines() if line.startswith("chosen"))
+    assert "int8_static" in chosen
+    assert "88.0 [87.0, 89.0] %" in chosen
+    assert "0.100" in chosen
+    assert "not measured" in chosen
+    assert "energy not measured: no meter here" in result.stdout
+    assert "3 variants measured" in result.stdout
+    assert "1 refused" in result.stdout
+    assert "Compatibility matrix" in result.stdout
+
+
+def test_show_as_json_decodes_to_domain_types(lab, run_cli):
+    lab.study = done_study(Verdict.FAIL)
+    shown = msgspec.json.decode(run_cli("study", "show", "study-1", "--json").stdout, type=Finished)
+    assert shown.study == lab.study
+    assert len(shown.trials) == 4
+
+
+def test_progress_in_a_pipe_is_plain_lines_and_survives_a_restart(lab, run_cli, monkeypatch):
+    monkeypatch.setattr(study_run, "_RECONNECT_EVERY_S", 0.0)
+    lab.study = done_study(Verdict.PASS)
+    lab.events = [
+        StudyEvent("study-1", 1, 0.0, "compress", "distill\x1b[2J", 1, 4, 65.0),
+        StudyEvent("study-1", 2, 0.0, "measure", "launch 1 of 3", 2, 4, 20.0),
+    ]
+    lab.breaks = 2
+    lines = run_cli("study", "watch", "study-1").stderr.splitlines()
+    assert lines == [
+        "[1/4] compress: distill [2J (1 min 05 s left)",
+        "[2/4] measure: launch 1 of 3 (20 s left)",
+    ]
+
+
+def test_a_controller_that_stays_away_ends_the_watch(lab, run_cli, monkeypatch):
+    monkeypatch.setattr(study_run, "_RECONNECT_EVERY_S", 0.0)
+    monkeypatch.setattr(study_run, "_RECONNECT_WITHIN_S", 0.0)
+    lab.study, lab.breaks = done_study(Verdict.PASS), 1
+    lab.events = [StudyEvent("study-1", 1, 0.0, "compress", "distill")]
+    result = run_cli("study", "watch", "study-1")
+    assert result.exit_code == 1
+    assert "the controller restarts" in result.stderr
+
+
+def test_ctrl_c_says_how_to_go_on(lab, run_cli, files, monkeypatch):
+    async def interrupted(client, study_id, show):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study_run, "follow", interrupted)
+    lab.study = done_study(Verdict.PASS)
+    result = run_cli("study", "run", *files)
+    assert result.exit_code == 130
+    assert "distillfarm study watch study-1" in result.stderr
+    assert "distillfarm study cancel study-1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (("--sla", "warm_p90<=10"), "needs a unit"),
+        (("--target", "abacus"), "abacus"),
+        (("--factory", "net.py"), "write file.py:function"),
+        (("--factory", "gone.py:build"), "no such file"),
+        (("--data", "gone.npz"), "no such file"),
+        (("--model", "data.npz"), "tells no format"),
+        (("--time-limit", "soon"), "30m"),
+        (("--out", "."), "something else lies there"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_sent(lab, run_cli, files, changed, message):
+    result = run_cli("study", "run", *files, *changed)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert lab.specs == []
+
+
+def test_a_state_dict_needs_its_factory(lab, run_cli, files):
+    result = run_cli("study", "run", *files[:2], *files[4:])
+    assert "needs --factory" in result.stderr
+
+
+def test_a_bundle_that_is_none_is_refused_and_leaves_nothing(lab, run_cli, tmp_path):
+    lab.study = done_study(Verdict.PASS)
+    result = run_cli("study", "watch", "study-1", "--out", "out/bundle")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("distillfarm: ")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_list_and_cancel(lab, run_cli):
+    assert "no studies yet" in run_cli("study", "list").stdout
+    lab.study = done_study(Verdict.PASS)
+    assert "Google Tensor G2: pass" in run_cli("study", "list").stdout
+    assert "study-1 is cancelled" in run_cli("study", "cancel", "study-1").stdout
+
+
+def test_a_final_measurement_replaces_that_of_the_search():
+    search = trial(1, "fp16")
+    final = trial(9, "fp16", final=True)
+    other = trial(3, "int8_static")
+    assert best_trials([search, final, other]) == [other, final]
+    assert best_trials([final, search, other]) == [other, final]
+
+
+def test_a_saved_model_is_packed_alike_each_time_and_without_links(tmp_path):
+    from distillfarm.cli.sources import as_file, format_of  # noqa: PLC0415
+    from distillfarm.domain.model import ModelFormat  # noqa: PLC0415
+
+    folder = tmp_path / "net"
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    (folder / "variables" / "data").write_bytes(b"weights")
+    (folder / "passwords").symlink_to("/etc/passwd")
+    assert format_of(folder) is ModelFormat.SAVED_MODEL
+    packed = []
+    for _ in range(2):
+        with as_file(folder) as path, tarfile.open(path) as archive:
+            assert "./passwords" not in archive.getnames()
+            assert "./variables/data" in archive.getnames()
+            packed.append(path.read_bytes())
+        (folder / "saved_model.pb").touch()
+    assert packed[0] == packed[1]
