@@ -1,0 +1,68 @@
+"""Which chipsets a study has before it, with the devices and targets of each; pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from distillfarm.domain.hardware import Device, DeviceStatus, Target
+from distillfarm.profiles.support import refusal
+
+_USABLE = (DeviceStatus.IDLE, DeviceStatus.BUSY)
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """A target that no device of the chipset can run, and why."""
+
+    target: Target
+    reason: str
+
+
+@dataclass(frozen=True)
+class ChipsetLab:
+    """One chipset: what a study searches a winner for.
+
+    ``selector`` means exactly its devices within the study's selector.
+    """
+
+    chipset: str
+    selector: str
+    device_ids: tuple[str, ...]
+    targets: tuple[Target, ...]
+    unsupported: tuple[Unsupported, ...] = ()
+
+
+def survey(
+    devices: Sequence[Device], targets: Sequence[Target], selector: str
+) -> tuple[ChipsetLab, ...]:
+    """The chipsets of the usable devices, in order of name."""
+    usable = [each for each in devices if each.status in _USABLE]
+    chipsets = sorted({str(each.info.chipset) for each in usable})
+    return tuple(
+        _chipset(
+            name, [each for each in usable if str(each.info.chipset) == name], targets, selector
+        )
+        for name in chipsets
+    )
+
+
+def _chipset(
+    name: str, devices: Sequence[Device], targets: Sequence[Target], selector: str
+) -> ChipsetLab:
+    refusals = {target: [refusal(device.info, target) for device in devices] for target in targets}
+    return ChipsetLab(
+        chipset=name,
+        selector=_narrowed(selector, name, devices),
+        device_ids=tuple(each.device_id for each in devices),
+        targets=tuple(target for target in targets if None in refusals[target]),
+        unsupported=tuple(
+            Unsupported(target, str(refusals[target][0]))
+            for target in targets
+            if None not in refusals[target]
+        ),
+    )
+
+
+def _narrowed(selector: str, chipset: str, devices: Sequence[Device]) -> str:
+    # A comma would end the selector's term, so such a chipset is meant by its first device.
+    term = f"id={devices[0].device_id}" if "," in chipset else f"chipset={chipset}"
+    return term if selector.strip() in ("", "*") else f"{selector},{term}"

@@ -1,0 +1,1 @@
+"""Turns a study's evidence into a page that people read."""

@@ -1,0 +1,140 @@
+"""Writes a study's report: one page that needs no network, for screens light and dark and paper."""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import jinja2
+from markupsafe import Markup
+
+from distillfarm.controller import decide
+from distillfarm.controller.reports import plots
+from distillfarm.controller.reports.evidence import Evidence, Measured
+from distillfarm.domain.interval import Interval
+from distillfarm.domain.sla import format_bound
+from distillfarm.domain.study import Choice, Trial
+
+_KILO = 1000.0
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """A trial with all that a row shows of it."""
+
+    trial: Trial
+    measured: Measured | None
+    label: str
+    reason: str
+    on_front: bool
+
+
+@dataclass(frozen=True)
+class ChipsetPart:
+    """All that the page says of one chipset; the pictures are SVG of our own making."""
+
+    choice: Choice
+    chosen: TrialRow | None
+    finals: tuple[TrialRow, ...]
+    searched: tuple[TrialRow, ...]
+    pareto: Markup
+    launches: Markup
+
+
+def render(evidence: Evidence, signer: str) -> str:
+    """The page. Names from users' files are escaped; ``signer`` is the key's fingerprint."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("distillfarm.controller.reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        interval=_interval, bytes=_bytes, bound=format_bound, when=_when, points=_points
+    )
+    return environment.get_template("report.html.j2").render(
+        study=evidence.study,
+        parts=[_part(evidence, choice) for choice in evidence.study.choices],
+        curves=_image(plots.curves(evidence)),
+        signer=signer,
+    )
+
+
+def _part(evidence: Evidence, choice: Choice) -> ChipsetPart:
+    here = [each for each in evidence.trials if each.chipset == choice.chipset]
+    # The choice's numbers are the final ones; the search's own stand below them.
+    front = decide.front(here)
+    rows = [_row(evidence, each, front) for each in here]
+    finals = tuple(each for each in rows if each.trial.final)
+    return ChipsetPart(
+        choice=choice,
+        chosen=next((each for each in rows if each.trial.trial_id == choice.trial_id), None),
+        finals=finals,
+        searched=tuple(each for each in rows if not each.trial.final),
+        pareto=_image(plots.pareto(here, front, choice.trial_id)),
+        launches=_image(
+            plots.launches(
+                [
+                    (_short(str(each.trial.candidate)), each.measured)
+                    for each in finals
+                    if each.measured is not None
+                ]
+            )
+        ),
+    )
+
+
+def _row(evidence: Evidence, trial: Trial, front: frozenset[str]) -> TrialRow:
+    label, reason = _fate(trial)
+    return TrialRow(trial, evidence.of(trial), label, reason, trial.trial_id in front)
+
+
+def _fate(trial: Trial) -> tuple[str, str]:
+    if trial.refusal is not None:
+        return "refused", f"{trial.refusal.stage}: {trial.refusal.reason}"
+    if trial.outcome is None:
+        return "not measured", trial.outcome_reason
+    if trial.outcome_reason.startswith("UNSTABLE"):
+        return "unstable", trial.outcome_reason
+    return trial.outcome.value, trial.outcome_reason
+
+
+def _interval(value: Interval | None, scale: float = 1.0) -> str:
+    if value is None:
+        return "not measured"
+    text = _number(value.value / scale)
+    if not value.bounded or value.low == value.high:
+        return text
+    return f"{text} [{_number(value.low / scale)}, {_number(value.high / scale)}]"
+
+
+def _points(value: Interval) -> str:
+    return f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
+
+
+def _number(value: float) -> str:
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{digits}f}"
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < _KILO:
+            return f"{count:.3g} {unit}"
+        count /= _KILO
+    return f"{count:.3g} GB"
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _short(text: str) -> str:
+    return text.replace(" on ", "\non ")
+
+
+def _image(svg: str) -> Markup:
+    # Matplotlib escapes every text that it writes; nothing else goes in unescaped.
+    return Markup(svg)  # noqa: S704

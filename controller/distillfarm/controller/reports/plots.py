@@ -1,0 +1,191 @@
+"""Pictures of a study as inline SVG, readable on light and on dark paper."""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from distillfarm.controller.reports.evidence import Evidence, Measured
+from distillfarm.domain.interval import Interval
+from distillfarm.domain.study import Score, Trial
+from distillfarm.domain.variant import CurvePoint, PassReport
+
+# Okabe and Ito's palette, told apart by all kinds of colour vision.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_INK = "#7c8594"
+# Matplotlib's stubs want every key as a literal type.
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    # Without a salt every run would give other ids, and so another file, for the same study.
+    "svg.hashsalt": "distillfarm",
+    "font.family": "sans-serif",
+    "font.size": 10.0,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    # Names come from users' files and are never to be read as formulas.
+    "text.parse_math": False,
+}
+_NS_PER_MS = 1e6
+_MAX_STRIP_SAMPLES = 150
+
+
+def pareto(trials: Sequence[Trial], front: frozenset[str], chosen: str) -> str:
+    """Quality against warm p90 with both intervals; the front filled and joined, the choice ringed.
+
+    The reference is drawn as a star. Empty when nothing was scored.
+    """
+    scored = [(each, each.score) for each in trials if each.score is not None]
+    if not scored:
+        return ""
+    with _figure(7.2, 4.0) as (figure, axes):
+        targets = sorted({str(each.candidate.target) for each, _ in scored})
+        for target, colour, marker in zip(targets, cycle(_COLOURS), cycle(_MARKERS), strict=False):
+            label = target
+            for trial, score in scored:
+                if str(trial.candidate.target) != target:
+                    continue
+                axes.errorbar(
+                    score.warm_p90_ms.value,
+                    score.quality.value,
+                    xerr=_bars(score.warm_p90_ms),
+                    yerr=_bars(score.quality),
+                    marker="*" if trial.reference else marker,
+                    markersize=12 if trial.reference else 7,
+                    color=colour,
+                    markerfacecolor=colour if trial.trial_id in front else "none",
+                    elinewidth=0.8,
+                    alpha=1.0 if trial.trial_id in front else 0.55,
+                    label=label,
+                )
+                label = "_"
+        _ring(axes, scored, chosen)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+        axes.set_xlabel("warm p90 in ms, 95 % interval over launches (logarithmic)")
+        axes.set_ylabel("quality on the test split")
+        axes.legend(frameon=False, fontsize=9)
+        return _svg(figure)
+
+
+def launches(measured: Sequence[tuple[str, Measured]]) -> str:
+    """Raw warm samples of every launch as strips, a row for each labelled measurement."""
+    rows = [(label, each) for label, each in measured if each.measurement.launches]
+    if not rows:
+        return ""
+    with _figure(7.2, 0.8 + 0.62 * len(rows)) as (figure, axes):
+        for row, (_, each) in enumerate(reversed(rows)):
+            _strip(axes, row, each)
+        axes.set_yticks(range(len(rows)), [label for label, _ in reversed(rows)], fontsize=9)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+        axes.set_xlabel(
+            "one inference in ms: each point a sample, each shade a launch, | its median"
+        )
+        return _svg(figure)
+
+
+def curves(evidence: Evidence) -> str:
+    """Learning curves of all training passes: quality on the selection split by epoch."""
+    found = list(_curves(evidence))
+    if not found:
+        return ""
+    with _figure(7.2, 3.4) as (figure, axes):
+        for (label, points), colour, marker in zip(
+            found, cycle(_COLOURS), cycle(_MARKERS), strict=False
+        ):
+            axes.plot(
+                [each.epoch for each in points],
+                [each.quality for each in points],
+                color=colour,
+                marker=marker,
+                markersize=4,
+                linewidth=1.3,
+                label=label,
+            )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("quality on the selection split")
+        axes.legend(frameon=False, fontsize=8)
+        return _svg(figure)
+
+
+def _curves(evidence: Evidence) -> Iterator[tuple[str, tuple[CurvePoint, ...]]]:
+    seen: set[tuple[str, tuple[CurvePoint, ...]]] = set()
+    for trial in evidence.trials:
+        reports: tuple[PassReport, ...] = trial.exported.reports if trial.exported else ()
+        for index, report in enumerate(reports):
+            before = "+".join(str(each.spec) for each in reports[: index + 1])
+            if report.curve and (before, report.curve) not in seen:
+                seen.add((before, report.curve))
+                yield _short(before), report.curve
+
+
+def _strip(axes: Axes, row: int, each: Measured) -> None:
+    for number, launch in enumerate(each.measurement.launches):
+        samples = np.asarray(launch.samples_ns, dtype=float) / _NS_PER_MS
+        step = max(1, len(samples) // _MAX_STRIP_SAMPLES)
+        shown = samples[::step]
+        # A fixed low-discrepancy spread, so that the same study gives the same picture.
+        spread = row + 0.5 * ((np.arange(len(shown)) * 0.618034) % 1.0 - 0.5)
+        colour = _COLOURS[number % len(_COLOURS)]
+        axes.plot(shown, spread, ".", markersize=2.2, alpha=0.35, color=colour)
+        axes.plot(np.median(samples), row, "|", markersize=16, markeredgewidth=1.5, color=colour)
+
+
+def _ring(axes: Axes, scored: Sequence[tuple[Trial, Score]], chosen: str) -> None:
+    for trial, score in scored:
+        if trial.trial_id == chosen:
+            axes.plot(
+                score.warm_p90_ms.value,
+                score.quality.value,
+                marker="o",
+                markersize=17,
+                markerfacecolor="none",
+                color=_COLOURS[1],
+                linestyle="none",
+                label="chosen",
+            )
+
+
+def _bars(interval: Interval) -> list[list[float]] | None:
+    if not interval.bounded:
+        return None
+    return [[interval.value - interval.low], [interval.high - interval.value]]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004
+
+
+@contextmanager
+def _figure(width_in: float, height_in: float) -> Iterator[tuple[Figure, Axes]]:
+    # The object interface: pyplot keeps global state and is not thread-safe.
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width_in, height_in), layout="constrained")
+        FigureCanvasSVG(figure)
+        yield figure, figure.add_subplot()
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]
