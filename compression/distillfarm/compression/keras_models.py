@@ -12,27 +12,35 @@ from typing import Any
 from distillfarm.domain.errors import InternalError, MissingExtra, ModelRejected
 
 
-def load(path: Path, folder: Path, backend: str) -> Any:
-    """The ``keras.Model`` of a .keras or .h5 file, computing with ``torch`` or ``tensorflow``.
+def choose_backend(backend: str) -> None:
+    """Let Keras compute with ``torch`` or ``tensorflow``; a process can choose once.
+
+    Raises:
+        InternalError: Keras already computes with the other one here.
+    """
+    os.environ.setdefault("KERAS_BACKEND", backend)
+    chosen = backend_of_this_process()
+    if chosen != backend:
+        raise InternalError(f"Keras already computes with {chosen} in this process")
+
+
+def load(path: Path, folder: Path) -> Any:
+    """The ``keras.Model`` of a .keras or .h5 file.
 
     ``folder`` takes a copy, since Keras wants the suffix. Lambda layers and other marshalled code
     are refused.
 
     Raises:
         ModelRejected: no Keras file, or one that holds code or names unknown layers.
-        MissingExtra: Keras or the backend is not installed.
+        MissingExtra: Keras is not installed.
     """
-    os.environ.setdefault("KERAS_BACKEND", backend)
+    os.environ.setdefault("KERAS_BACKEND", backend_of_this_process())
     try:
         import keras
     except ImportError as error:
         raise MissingExtra(
             f"Keras models need pip install 'distillfarm[tensorflow]': {error}"
         ) from error
-    if keras.backend.backend() != backend:
-        raise InternalError(
-            f"Keras already computes with {keras.backend.backend()} in this process"
-        )
     copy = folder / ("model.keras" if zipfile.is_zipfile(path) else "model.h5")
     shutil.copyfile(path, copy)
     try:

@@ -13,18 +13,14 @@ from distillfarm.domain.model import Signature, TensorSpec
 
 
 class KerasPredictor(Predictor):
-    """A Keras model; outputs are called ``output_<n>``, as Keras itself calls them in exports."""
+    """A Keras model; its outputs are called as Keras itself calls them in its exports."""
 
     def __init__(self, path: Path, threads: int, plain: bool) -> None:
         del plain  # Keras models run eagerly
         keras_models.pin_threads(threads)
         with TemporaryDirectory() as folder:
-            backend = keras_models.backend_of_this_process()
-            self._model = keras_models.load(path, Path(folder), backend)
-        self.signature = Signature(
-            tuple(_spec(each.name, each) for each in self._model.inputs),
-            tuple(_spec(f"output_{index}", each) for index, each in enumerate(self._model.outputs)),
-        )
+            self._model = keras_models.load(path, Path(folder))
+        self.signature = signature(self._model)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """One call of the model."""
@@ -40,6 +36,14 @@ class KerasPredictor(Predictor):
         return {
             name: keras.ops.convert_to_numpy(each) for name, each in zip(names, listed, strict=True)
         }
+
+
+def signature(model: Any) -> Signature:
+    """Inputs by their own names, outputs as ``output_<n>``."""
+    return Signature(
+        tuple(_spec(each.name, each) for each in model.inputs),
+        tuple(_spec(f"output_{index}", each) for index, each in enumerate(model.outputs)),
+    )
 
 
 def _spec(name: str, tensor: Any) -> TensorSpec:

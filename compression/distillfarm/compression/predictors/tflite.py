@@ -14,7 +14,10 @@ from distillfarm.domain.model import Signature, TensorSpec
 
 
 class TfLitePredictor(Predictor):
-    """An interpreter; names are those of the model's first signature, else of its tensors."""
+    """An interpreter; names are those of the model's first signature, else of its tensors.
+
+    A quantised integer input or output is declared as the float32 that it stands for.
+    """
 
     def __init__(self, path: Path, threads: int, plain: bool) -> None:
         kernels = OpResolverType.AUTO
@@ -45,12 +48,12 @@ class TfLitePredictor(Predictor):
         """One invocation with the shapes that the file states."""
         try:
             for name, detail in self._inputs.items():
-                self._interpreter.set_tensor(detail["index"], np.ascontiguousarray(inputs[name]))
+                self._interpreter.set_tensor(detail["index"], _stored(inputs[name], detail))
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise ModelRejected(f"LiteRT cannot run the model: {error}") from error
         return {
-            name: self._interpreter.get_tensor(detail["index"])
+            name: _real(self._interpreter.get_tensor(detail["index"]), detail)
             for name, detail in self._outputs.items()
         }
 
@@ -66,4 +69,26 @@ class TfLitePredictor(Predictor):
 
 
 def _spec(name: str, detail: dict[str, Any]) -> TensorSpec:
-    return TensorSpec(name, np.dtype(detail["dtype"]).name, tuple(map(int, detail["shape"])))
+    dtype = "float32" if _scale(detail) else np.dtype(detail["dtype"]).name
+    return TensorSpec(name, dtype, tuple(map(int, detail["shape"])))
+
+
+def _scale(detail: dict[str, Any]) -> float:
+    """The scale of a quantised integer tensor, 0 for any other."""
+    return float(detail["quantization"][0])
+
+
+def _stored(array: Array, detail: dict[str, Any]) -> Array:
+    if not _scale(detail):
+        return np.ascontiguousarray(array)
+    scale, zero = detail["quantization"]
+    limits = np.iinfo(detail["dtype"])
+    whole = np.rint(array.astype(np.float32) / scale) + zero
+    return np.clip(whole, limits.min, limits.max).astype(detail["dtype"])
+
+
+def _real(array: Array, detail: dict[str, Any]) -> Array:
+    if not _scale(detail):
+        return array
+    scale, zero = detail["quantization"]
+    return ((array.astype(np.float32) - zero) * scale).astype(np.float32)

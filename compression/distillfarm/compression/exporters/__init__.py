@@ -1,0 +1,1 @@
+"""Exporters: one module for each file format that a runtime takes."""

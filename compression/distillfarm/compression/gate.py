@@ -1,0 +1,108 @@
+"""Judges what a pass did: nothing, too much harm, or its work. Every pass goes through here."""
+
+from dataclasses import dataclass
+
+from distillfarm.compression.protocols import PassRefused
+from distillfarm.domain.interval import Interval
+from distillfarm.domain.variant import PassOutcome, PassSpec, Quality
+
+
+@dataclass(frozen=True)
+class GateLimits:
+    """When a pass has destroyed a model.
+
+    ``max_drop_points`` are points (0.01) of quality lost against the source model on the
+    selection split. The default of 10 is far beyond what any useful pass costs, yet a recurrent
+    network that a quantiser broke lost 55: it tells a broken model from a cheap one, the SLA
+    judges the rest. For a user's evaluator whose values are larger than 1 the limit is that share
+    of the source's value.
+    """
+
+    max_drop_points: float = 10.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a pass did to a model, in facts.
+
+    ``before`` and ``after`` are ``census`` results; parameters are 0 where nobody counted.
+    ``baseline`` is the quality of always giving the most frequent answer, None if there is none.
+    """
+
+    size_before_bytes: int
+    size_after_bytes: int
+    parameters_before: int
+    parameters_after: int
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    quality: Quality
+    reference: Quality
+    drop: Interval
+    baseline: float | None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """An outcome with its reason; for APPLIED the reason may be empty or a caution."""
+
+    outcome: PassOutcome
+    reason: str
+
+
+def judge(change: Change, trains: bool, limits: GateLimits) -> Judgement:
+    """UNCHANGED, DESTROYED or APPLIED, with the reason in words."""
+    unchanged = _unchanged(change, trains)
+    if unchanged:
+        return Judgement(PassOutcome.UNCHANGED, unchanged)
+    limit = limits.max_drop_points * max(1.0, abs(change.reference.value))
+    if change.drop.value > limit:
+        return Judgement(
+            PassOutcome.DESTROYED,
+            f"{change.quality.metric} fell from {change.reference.value:.3f} to"
+            f" {change.quality.value:.3f} on {change.quality.samples} samples, a loss of"
+            f" {change.drop.value:.1f} points ({change.drop.low:.1f} to {change.drop.high:.1f});"
+            f" at most {limit:.1f} are let through",
+        )
+    baseline = change.baseline
+    if baseline is not None and change.quality.value <= baseline < change.reference.low:
+        return Judgement(
+            PassOutcome.DESTROYED,
+            f"{change.quality.metric} {change.quality.value:.3f} is no better than always"
+            f" answering the most frequent class ({baseline:.3f})",
+        )
+    return Judgement(PassOutcome.APPLIED, _caution(change, limit))
+
+
+def refuse(spec: PassSpec, judgement: Judgement) -> None:
+    """Let APPLIED through.
+
+    Raises:
+        PassRefused: any other outcome; the text names the pass and the outcome.
+    """
+    if judgement.outcome is not PassOutcome.APPLIED:
+        raise PassRefused(f"{spec}: {judgement.outcome.value}: {judgement.reason}")
+
+
+def _unchanged(change: Change, trains: bool) -> str:
+    if trains:
+        if change.parameters_after < change.parameters_before:
+            return ""
+        return (
+            f"{change.parameters_after:,} parameters, not fewer than the"
+            f" {change.parameters_before:,} before"
+        )
+    if change.before == change.after:
+        return "the file has the same operators and types as before"
+    if change.size_after_bytes >= change.size_before_bytes:
+        return f"the file grew from {change.size_before_bytes:,} to {change.size_after_bytes:,} B"
+    return ""
+
+
+def _caution(change: Change, limit: float) -> str:
+    drop = change.drop
+    if drop.high > limit:
+        return (
+            f"{change.quality.samples} samples cannot tell how much was lost: {drop.low:.1f} to"
+            f" {drop.high:.1f} points at 95 %"
+        )
+    return ""

@@ -1,0 +1,25 @@
+"""What every ONNX quantiser needs done before and after."""
+
+from pathlib import Path
+
+import onnx
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+
+def prepared(source: Path, folder: Path) -> Path:
+    """A copy with shapes inferred and constants folded, as ONNX Runtime's quantisers want it."""
+    path = folder / "prepared.onnx"
+    quant_pre_process(source, path, skip_symbolic_shape=True)
+    return path
+
+
+def tidy(path: Path) -> None:
+    """Drop what varies from run to run or names the builder's folders: notes and traces."""
+    model = onnx.load(path)
+    for holder in (model, model.graph, *model.graph.node, *model.graph.value_info):
+        del holder.metadata_props[:]
+        holder.doc_string = ""
+    for side in (model.graph.input, model.graph.output, model.graph.initializer):
+        for each in side:
+            del each.metadata_props[:]
+    onnx.save(model, path)

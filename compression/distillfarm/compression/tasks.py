@@ -1,0 +1,296 @@
+"""What runs in the sandbox: a pass, a conversion, the judging of a file in a fresh process."""
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from distillfarm.compression import evaluation, registry, teaching
+from distillfarm.compression.census import census
+from distillfarm.compression.datasets import Samples, is_classes, load_for_passes, load_test
+from distillfarm.compression.inference import open_model
+from distillfarm.compression.protocols import (
+    ExportRefused,
+    PassRefused,
+    WorkingModel,
+    Workspace,
+)
+from distillfarm.domain.errors import FarmError, MissingExtra
+from distillfarm.domain.hardware import Target
+from distillfarm.domain.interval import Interval
+from distillfarm.domain.model import ModelFormat, Signature
+from distillfarm.domain.variant import CurvePoint, PassSpec, Quality
+
+Report = Callable[[float, str], None]
+
+FIXED_SAMPLES = 8
+_SELECTION, _TEST = "selection", "test"
+_KIBIBYTE = 1024
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file and its format; ``path`` is text so that it can cross as JSON."""
+
+    path: str
+    format: ModelFormat
+
+    def working(self) -> WorkingModel:
+        """The same for passes and exporters."""
+        return WorkingModel(Path(self.path), self.format)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every task needs to know; paths are text. ``folder`` is the task's own."""
+
+    folder: str
+    cache: str
+    data: str
+    split_seed: int
+    teacher: ModelFile
+    seed: int
+    threads: int
+    evaluator: str = ""
+    evaluator_function: str = ""
+
+    def workspace(self, report: Report) -> Workspace:
+        """The workspace of a pass or an exporter."""
+        return Workspace(
+            folder=Path(self.folder),
+            cache=Path(self.cache),
+            data=Path(self.data),
+            split_seed=self.split_seed,
+            teacher=self.teacher.working(),
+            seed=self.seed,
+            threads=self.threads,
+            report=report,
+        )
+
+    def metric(self) -> evaluation.Metric:
+        """Accuracy, or the user's evaluator."""
+        if not self.evaluator:
+            return evaluation.Accuracy()
+        return evaluation.user_metric(Path(self.evaluator), self.evaluator_function)
+
+
+@dataclass(frozen=True)
+class ApplyRequest:
+    """Apply a pass to ``source``."""
+
+    source: ModelFile
+    spec: PassSpec
+    around: Surroundings
+
+
+@dataclass(frozen=True)
+class ConvertRequest:
+    """Write ``source`` in the format of the target's runtime."""
+
+    source: ModelFile
+    target: Target
+    around: Surroundings
+
+
+@dataclass(frozen=True)
+class Made:
+    """A new model file, with what making it cost and how far its answers are off, if compared."""
+
+    model: ModelFile
+    seconds: float
+    peak_rss_bytes: int
+    curve: tuple[CurvePoint, ...] = ()
+    max_abs_error: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class JudgeRequest:
+    """Judge ``model``, made from ``source``, on the selection split."""
+
+    model: ModelFile
+    source: ModelFile
+    around: Surroundings
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is to be known of a file after a pass; parameters are 0 where they were not counted."""
+
+    signature: Signature
+    parameters: int
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    quality: Quality
+    reference: Quality
+    drop: Interval
+    baseline: float | None
+
+
+@dataclass(frozen=True)
+class ExamineRequest:
+    """Examine an artifact for delivery; ``source`` marks the untouched source model."""
+
+    model: ModelFile
+    source: bool
+    around: Surroundings
+
+
+@dataclass(frozen=True)
+class Examined:
+    """An artifact's quality on both splits, and its fixed inputs and expected outputs."""
+
+    quality: Quality
+    quality_drop: Interval
+    test_quality: Quality
+    test_drop: Interval
+    inputs: str
+    expected: str
+
+
+Request = ApplyRequest | ConvertRequest | JudgeRequest | ExamineRequest
+
+
+def apply(request: ApplyRequest, report: Report) -> Made:
+    """Apply a pass.
+
+    Raises:
+        PassRefused: it cannot be applied; the text names the pass.
+    """
+    started = time.monotonic()
+    workspace = request.around.workspace(report)
+    source = request.source.working()
+    try:
+        made = registry.compression_pass(request.spec.name).run(source, request.spec, workspace)
+    except PassRefused as error:
+        raise PassRefused(f"{request.spec}: refused: {error}") from error
+    except (FarmError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        # Whatever a framework raises on somebody's model is the pass' failure, told by name.
+        raise PassRefused(f"{request.spec}: failed: {type(error).__name__}: {error}") from error
+    return _made(made, started, curve=tuple(workspace.curve))
+
+
+def convert(request: ConvertRequest, report: Report) -> Made:
+    """Write a model in another format and compare the answers of both files.
+
+    Raises:
+        ExportRefused: the exporter cannot, or the file's answers have other names or shapes.
+    """
+    started = time.monotonic()
+    workspace = request.around.workspace(report)
+    source, target = request.source.working(), request.target
+    exporter = registry.exporter(target.runtime)
+    report(0.0, f"writing {exporter.format.value}")
+    try:
+        path = exporter.export(source, target, workspace)
+    except (FarmError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        # Exporters raise anything on an operator that they do not know.
+        raise ExportRefused(
+            f"{source.format.value} to {exporter.format.value}: {type(error).__name__}: {error}"
+        ) from error
+    made = WorkingModel(path, exporter.format)
+    report(0.8, "comparing answers")
+    try:
+        distance = exporter.verify(path, source, workspace)
+    except MissingExtra as error:
+        return _made(made, started, reason=str(error))
+    return _made(made, started, max_abs_error=distance)
+
+
+def judge(request: JudgeRequest, report: Report) -> Findings:
+    """Load and run a file in this fresh process and compare it with the source model.
+
+    Raises:
+        ModelRejected: it does not load or run.
+    """
+    workspace = request.around.workspace(report)
+    model, metric = request.model.working(), request.around.metric()
+    report(0.0, "loading")
+    predictor = open_model(model, workspace.threads)
+    selection = load_for_passes(workspace.data, predictor.signature, workspace.split_seed).selection
+    outputs = predictor(selection.inputs, lambda done: report(0.7 * done, "judging"))
+    reference = teaching.answers(
+        workspace, selection, _SELECTION, lambda done: report(0.7 + 0.3 * done, "asking the source")
+    )
+    return Findings(
+        signature=predictor.signature,
+        parameters=_parameters(model),
+        before=census(request.source.working()),
+        after=census(model),
+        quality=metric.quality(outputs, selection.labels),
+        reference=metric.quality(reference, selection.labels),
+        drop=metric.drop(reference, outputs, selection.labels),
+        baseline=None if request.around.evaluator else _baseline(selection),
+    )
+
+
+def examine(request: ExamineRequest, report: Report) -> Examined:
+    """Judge an artifact on both splits and write what devices are checked against.
+
+    The expected outputs are this very artifact's on this computer, with the runtime's graph
+    optimisations and delegates turned off. A device that runs the file correctly must come close
+    to them whatever was lost in compressing: they tell wrong plumbing (kernels, layouts, names,
+    broken transfers) from a worse model. Outputs of the uncompressed model could not: every
+    quantised file differs from it by design. What compressing lost is judged apart, by
+    ``quality_drop``; and that the export itself is right, by ``max_abs_error`` at conversion.
+    """
+    workspace = request.around.workspace(report)
+    model, metric = request.model.working(), request.around.metric()
+    predictor = open_model(model, workspace.threads)
+    arguments = (workspace.data, predictor.signature, workspace.split_seed)
+    selection, test = load_for_passes(*arguments).selection, load_test(*arguments)
+    judged: list[tuple[Quality, Interval]] = []
+    for split, samples in ((_SELECTION, selection), (_TEST, test)):
+        report(0.45 * len(judged), f"the {split} split")
+        outputs = predictor(samples.inputs)
+        reference = teaching.answers(workspace, samples, split)
+        drop = metric.drop(reference, outputs, samples.labels)
+        if request.source and drop.value == 0.0:
+            drop = Interval(0.0, 0.0, 0.0)  # the same model: nothing is uncertain
+        judged.append((metric.quality(outputs, samples.labels), drop))
+    report(0.9, "fixed inputs")
+    fixed = selection.take(slice(_whole_batches(predictor.signature)))
+    inputs, expected = workspace.folder / "inputs.npz", workspace.folder / "expected.npz"
+    np.savez(inputs, allow_pickle=False, **fixed.inputs)
+    plain = open_model(model, workspace.threads, plain=True)
+    np.savez(expected, allow_pickle=False, **plain(fixed.inputs))
+    return Examined(*judged[0], *judged[1], str(inputs), str(expected))
+
+
+def _whole_batches(signature: Signature) -> int:
+    batch = max(1, signature.inputs[0].shape[0])
+    return batch * max(1, FIXED_SAMPLES // batch)
+
+
+def _made(
+    model: WorkingModel,
+    started: float,
+    *,
+    curve: tuple[CurvePoint, ...] = (),
+    max_abs_error: float | None = None,
+    reason: str = "",
+) -> Made:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIBIBYTE
+    file = ModelFile(str(model.path), model.format)
+    return Made(file, time.monotonic() - started, peak, curve, max_abs_error, reason)
+
+
+def _parameters(model: WorkingModel) -> int:
+    if model.format is not ModelFormat.TORCH_MODULE:
+        return 0
+    from distillfarm.compression import torch_models
+
+    return torch_models.parameter_count(torch_models.read(model.path).module)
+
+
+def _baseline(samples: Samples) -> float | None:
+    if not is_classes(samples.labels):
+        return None
+    return float(np.bincount(samples.labels).max() / len(samples))

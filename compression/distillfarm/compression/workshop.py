@@ -1,0 +1,312 @@
+"""Every piece of work on a model, each in a sandboxed process of its own."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from distillfarm.compression import gate, registry, tasks, teaching
+from distillfarm.compression.protocols import ExportRefused, PassRefused
+from distillfarm.domain.errors import ModelRejected
+from distillfarm.domain.hardware import Target
+from distillfarm.domain.ids import digest_bytes
+from distillfarm.domain.model import ArtifactRef, Dataset, ModelFormat
+from distillfarm.domain.variant import (
+    Candidate,
+    Exported,
+    PassOutcome,
+    PassReport,
+    PassSpec,
+    Recipe,
+    Variant,
+)
+from distillfarm.sandbox import tasks as sandbox
+from distillfarm.sandbox.errors import TaskCrashed, TaskOutOfMemory
+from distillfarm.sandbox.limits import Limits
+from distillfarm.wire.blobs import BlobStore
+
+Report = Callable[[float, str], None]
+Cancelled = Callable[[], bool]
+Result = TypeVar("Result")
+
+CONVERSION = "convert"
+_JUDGING_SHARE = 0.15
+_SUFFIXES = {ModelFormat.TORCH_MODULE: "zip", ModelFormat.TORCH_EXPORT: "pt2"}
+
+
+class Workshop:
+    """Ingests, analyses, compresses and exports models; synchronous.
+
+    ``folder`` holds one folder for each piece of work while it lasts, and a cache of the source
+    models' answers. Every method reports (done 0..1, text) and ends with ``Cancelled`` soon after
+    ``cancelled`` says so. A process that crashed or passed a limit comes out as ``TaskDied``.
+    """
+
+    def __init__(
+        self,
+        blobs: BlobStore,
+        folder: Path,
+        limits: Limits,
+        threads: int = 1,
+        gate_limits: gate.GateLimits | None = None,
+    ) -> None:
+        self._blobs = blobs
+        self._folder = folder.resolve()
+        self._limits = limits
+        self._threads = threads
+        self._gate_limits = gate_limits or gate.GateLimits()
+        self._cache = self._folder / "cache"
+        self._cache.mkdir(parents=True, exist_ok=True)
+
+    def apply(
+        self,
+        variant: Variant,
+        spec: PassSpec,
+        dataset: Dataset,
+        teacher: Variant,
+        seed: int,
+        *,
+        report: Report = sandbox.ignore_progress,
+        cancelled: Cancelled = sandbox.never_cancelled,
+    ) -> Variant:
+        """``variant`` after the pass ``spec``, gated.
+
+        Raises:
+            PassRefused: the pass cannot be applied, failed, changed nothing or destroyed the
+                model; the text names the pass and the outcome.
+            InvalidRequest: an unknown pass or setting, or data that do not fit the model.
+        """
+        each = registry.compression_pass(spec.name)
+        each.check(spec)
+        source = self._file(variant)
+        with self._around(dataset, teacher, seed) as around:
+            made = self._run(
+                "apply",
+                tasks.ApplyRequest(source, spec, around),
+                tasks.Made,
+                _share(report, 0.0, 1 - _JUDGING_SHARE, str(spec)),
+                cancelled,
+            )
+            findings = self._judge(
+                spec, tasks.JudgeRequest(made.model, source, around), report, cancelled
+            )
+            size = Path(made.model.path).stat().st_size
+            change = gate.Change(
+                size_before_bytes=variant.artifact.size_bytes,
+                size_after_bytes=size,
+                parameters_before=variant.parameters,
+                parameters_after=findings.parameters or variant.parameters,
+                before=findings.before,
+                after=findings.after,
+                quality=findings.quality,
+                reference=findings.reference,
+                drop=findings.drop,
+                baseline=findings.baseline,
+            )
+            judgement = gate.judge(change, each.trains, self._gate_limits)
+            gate.refuse(spec, judgement)
+            entry = PassReport(
+                spec=spec,
+                outcome=judgement.outcome,
+                reason=judgement.reason,
+                size_before_bytes=change.size_before_bytes,
+                size_after_bytes=change.size_after_bytes,
+                parameters_before=change.parameters_before,
+                parameters_after=change.parameters_after,
+                quality=findings.quality,
+                curve=made.curve,
+                seconds=made.seconds,
+                peak_rss_bytes=made.peak_rss_bytes,
+            )
+            recipe = Recipe((*variant.recipe.passes, spec))
+            return Variant(
+                recipe=recipe,
+                artifact=self._keep(made.model, recipe),
+                signature=variant.signature,
+                parameters=change.parameters_after,
+                reports=(*variant.reports, entry),
+            )
+
+    def convert(
+        self,
+        variant: Variant,
+        target: Target,
+        dataset: Dataset,
+        teacher: Variant,
+        seed: int,
+        *,
+        report: Report = sandbox.ignore_progress,
+        cancelled: Cancelled = sandbox.never_cancelled,
+    ) -> Variant:
+        """``variant`` in the format of the target's runtime; the recipe stays as it is.
+
+        Raises:
+            ExportRefused: it cannot be written so, or the file's answers differ in name or shape.
+        """
+        with self._around(dataset, teacher, seed) as around:
+            made = self._run(
+                "convert",
+                tasks.ConvertRequest(self._file(variant), target, around),
+                tasks.Made,
+                _share(report, 0.0, 1.0, f"export for {target}"),
+                cancelled,
+            )
+            entry = PassReport(
+                spec=PassSpec(CONVERSION),
+                outcome=PassOutcome.APPLIED,
+                reason=made.reason,
+                size_before_bytes=variant.artifact.size_bytes,
+                size_after_bytes=Path(made.model.path).stat().st_size,
+                parameters_before=variant.parameters,
+                parameters_after=variant.parameters,
+                max_abs_error=made.max_abs_error,
+                seconds=made.seconds,
+                peak_rss_bytes=made.peak_rss_bytes,
+            )
+            return replace(
+                variant,
+                artifact=self._keep(made.model, variant.recipe),
+                reports=(*variant.reports, entry),
+            )
+
+    def export(
+        self,
+        variant: Variant,
+        target: Target,
+        dataset: Dataset,
+        teacher: Variant,
+        seed: int,
+        *,
+        report: Report = sandbox.ignore_progress,
+        cancelled: Cancelled = sandbox.never_cancelled,
+    ) -> Exported:
+        """``variant`` as an artifact for ``target``, judged on both splits.
+
+        A variant that is not yet in the runtime's format is converted first.
+
+        Raises:
+            ExportRefused: see ``convert``; or the file does not run on this computer.
+        """
+        if variant.artifact.format is not registry.exporter(target.runtime).format:
+            half = _share(report, 0.0, 0.5, "")
+            variant = self.convert(
+                variant, target, dataset, teacher, seed, report=half, cancelled=cancelled
+            )
+            report = _share(report, 0.5, 1.0, "")
+        untouched = not variant.recipe.passes
+        with self._around(dataset, teacher, seed) as around:
+            try:
+                found = self._run(
+                    "examine",
+                    tasks.ExamineRequest(self._file(variant), untouched, around),
+                    tasks.Examined,
+                    _share(report, 0.0, 1.0, f"judging for {target}"),
+                    cancelled,
+                )
+            except (ModelRejected, TaskCrashed) as error:
+                raise ExportRefused(f"the file for {target} does not run: {error}") from error
+            conversion = _conversion(variant)
+            return Exported(
+                candidate=Candidate(variant.recipe, target),
+                artifact=variant.artifact,
+                parameters=variant.parameters,
+                quality=found.quality,
+                quality_drop=found.quality_drop,
+                test_quality=found.test_quality,
+                test_drop=found.test_drop,
+                inputs_digest=self._blobs.put_file(Path(found.inputs)),
+                expected_digest=self._blobs.put_file(Path(found.expected)),
+                # Without a conversion the file is the source's own.
+                max_abs_error=conversion.max_abs_error if conversion else 0.0,
+                unverified=conversion.reason if conversion else "",
+                reports=variant.reports,
+            )
+
+    def _judge(
+        self,
+        spec: PassSpec,
+        request: tasks.JudgeRequest,
+        report: Report,
+        cancelled: Cancelled,
+    ) -> tasks.Findings:
+        try:
+            return self._run(
+                "judge",
+                request,
+                tasks.Findings,
+                _share(report, 1 - _JUDGING_SHARE, 1.0, str(spec)),
+                cancelled,
+            )
+        except (ModelRejected, TaskCrashed, TaskOutOfMemory) as error:
+            raise PassRefused(
+                f"{spec}: {PassOutcome.DESTROYED.value}: the result does not load and run in a"
+                f" fresh process: {error}"
+            ) from error
+
+    def _file(self, variant: Variant) -> tasks.ModelFile:
+        artifact = variant.artifact
+        return tasks.ModelFile(str(self._blobs.path(artifact.digest)), artifact.format)
+
+    def _keep(self, model: tasks.ModelFile, recipe: Recipe) -> ArtifactRef:
+        path = Path(model.path)
+        size = path.stat().st_size
+        suffix = _SUFFIXES.get(model.format, model.format.value)
+        # The recipe in short: its text may be longer than a file name can be.
+        name = f"{digest_bytes(str(recipe).encode())[7:15]}.{suffix}"
+        return ArtifactRef(self._blobs.put_file(path), size, model.format, name)
+
+    @contextmanager
+    def _around(
+        self, dataset: Dataset, teacher: Variant, seed: int
+    ) -> Iterator[tasks.Surroundings]:
+        """A scratch folder that is gone afterwards; fresh answers of the teacher are kept."""
+        evaluator = dataset.evaluator_digest
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix="work-") as scratch:
+            folder = Path(scratch)
+            yield tasks.Surroundings(
+                folder=scratch,
+                cache=str(self._cache),
+                data=str(self._blobs.path(dataset.digest)),
+                split_seed=dataset.seed,
+                teacher=self._file(teacher),
+                seed=seed,
+                threads=self._threads,
+                evaluator=str(self._blobs.path(evaluator)) if evaluator else "",
+                evaluator_function=dataset.evaluator_function,
+            )
+            for fresh in (folder / teaching.CACHE_FOLDER).glob("*.npz"):
+                shutil.move(fresh, self._cache / fresh.name)
+
+    def _run(
+        self,
+        task: str,
+        request: tasks.Request,
+        result_type: type[Result],
+        report: Report,
+        cancelled: Cancelled,
+    ) -> Result:
+        return sandbox.run(
+            f"distillfarm.compression.tasks:{task}",
+            request,
+            result_type,
+            limits=self._limits,
+            folder=Path(request.around.folder),
+            report=report,
+            cancelled=cancelled,
+        )
+
+
+def _conversion(variant: Variant) -> PassReport | None:
+    return next((each for each in variant.reports if each.spec.name == CONVERSION), None)
+
+
+def _share(report: Report, start: float, end: float, prefix: str) -> Report:
+    """``report`` for a part of the work, with what it is about before the text."""
+
+    def part(done: float, text: str) -> None:
+        report(start + (end - start) * done, f"{prefix}: {text}" if prefix else text)
+
+    return part
