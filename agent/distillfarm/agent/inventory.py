@@ -6,35 +6,35 @@ from dataclasses import dataclass
 
 import structlog
 
-from distillfarm.agent.plugins import DriverPlugin
+from distillfarm.agent.protocols import Attached, DeviceSource
 from distillfarm.domain.errors import DeviceOffline, FarmError
 from distillfarm.domain.hardware import DeviceInfo
 
-_REPROBE_S = 30.0
+_PROBE_AGAIN_S = 30.0
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Attached:
-    """A device that was probed, with the plug-in that drives it."""
+class Probed:
+    """An attached device with what was found out about it."""
 
-    plugin: DriverPlugin
+    attached: Attached
     info: DeviceInfo
 
 
 class Inventory:
     """The attached devices by serial."""
 
-    def __init__(self, plugins: Sequence[DriverPlugin]) -> None:
-        self._plugins = plugins
-        self._devices: dict[str, Attached] = {}
+    def __init__(self, sources: Sequence[DeviceSource]) -> None:
+        self._sources = sources
+        self._devices: dict[str, Probed] = {}
 
     def devices(self) -> tuple[DeviceInfo, ...]:
         """What is attached and was probed, in order of serial."""
         return tuple(self._devices[serial].info for serial in sorted(self._devices))
 
-    def attached(self, serial: str) -> Attached:
+    def device(self, serial: str) -> Probed:
         """One device.
 
         Raises:
@@ -45,31 +45,32 @@ class Inventory:
         return self._devices[serial]
 
     async def watch(self, changed: Callable[[], None]) -> None:
-        """Follow every plug-in for ever and call ``changed`` after every change; cancel to end."""
+        """Follow every source for ever and call ``changed`` after every change; cancel to end."""
         async with asyncio.TaskGroup() as tasks:
-            for plugin in self._plugins:
-                tasks.create_task(self._follow(plugin, changed))
+            for source in self._sources:
+                tasks.create_task(self._follow(source, changed))
 
-    async def _follow(self, plugin: DriverPlugin, changed: Callable[[], None]) -> None:
+    async def _follow(self, source: DeviceSource, changed: Callable[[], None]) -> None:
         probes: dict[str, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as tasks:
-            async for serials in plugin.attached():
-                for serial in probes.keys() - set(serials):
+            async for present in source.watch():
+                by_serial = {each.serial: each for each in present}
+                for serial in probes.keys() - by_serial.keys():
                     probes.pop(serial).cancel()
                     if self._devices.pop(serial, None) is not None:
                         changed()
-                for serial in set(serials) - probes.keys():
-                    probes[serial] = tasks.create_task(self._probe(plugin, serial, changed))
+                for serial in by_serial.keys() - probes.keys():
+                    probes[serial] = tasks.create_task(self._probe(by_serial[serial], changed))
 
-    async def _probe(self, plugin: DriverPlugin, serial: str, changed: Callable[[], None]) -> None:
+    async def _probe(self, attached: Attached, changed: Callable[[], None]) -> None:
         while True:
             try:
-                async with plugin.open(serial) as driver:
+                async with attached.driver as driver:
                     info = await driver.probe()
             except FarmError as error:
-                _log.warning("probe failed, trying again", device=serial, reason=str(error))
-                await asyncio.sleep(_REPROBE_S)
+                _log.warning("probe failed", device=attached.serial, reason=str(error))
+                await asyncio.sleep(_PROBE_AGAIN_S)
             else:
-                self._devices[serial] = Attached(plugin, info)
+                self._devices[attached.serial] = Probed(attached, info)
                 changed()
                 return

@@ -13,7 +13,7 @@ import structlog
 from distillfarm.agent import enrolment, plugins
 from distillfarm.agent.cache import BlobCache
 from distillfarm.agent.execution import run_job
-from distillfarm.agent.inventory import Attached, Inventory
+from distillfarm.agent.inventory import Inventory, Probed
 from distillfarm.agent.jobs import Jobs
 from distillfarm.agent.session import Session
 from distillfarm.agent.settings import AgentSettings
@@ -75,7 +75,7 @@ async def _credential(settings: AgentSettings) -> str:
 
 
 async def _work(settings: AgentSettings, channel: grpc.aio.Channel) -> None:
-    inventory = Inventory(plugins.driver_plugins())
+    inventory = Inventory(plugins.device_sources(settings))
     session = Session(
         channel,
         settings.controller,
@@ -87,23 +87,12 @@ async def _work(settings: AgentSettings, channel: grpc.aio.Channel) -> None:
 
     async def execute(assign: Assign, report: Callable[[str, float], None]) -> Measurement:
         request = assign.request
-        attached = _find(inventory, settings.agent_id, assign.lease.device_id)
+        probed = _find(inventory, settings.agent_id, assign.lease.device_id)
         runner = plugins.runner(request.target.runtime)
         needed = (request.artifact.digest, request.spec.inputs_digest, request.spec.expected_digest)
         report("fetching the artifact", 0.0)
         files = await cache.fetch(channel, [each for each in needed if each], settings.controller)
-        return await run_job(
-            attached.plugin.open(attached.info.serial),
-            runner,
-            attached.info,
-            assign.lease.job_id,
-            assign.lease.device_id,
-            request,
-            files,
-            attached.plugin.gates(),
-            attached.plugin.energy(),
-            report,
-        )
+        return await run_job(probed, runner, assign, files, report)
 
     jobs = Jobs(execute, Spool(settings.folder / "spool"), session.send)
     watching = asyncio.create_task(inventory.watch(session.devices_changed))
@@ -119,10 +108,10 @@ async def _work(settings: AgentSettings, channel: grpc.aio.Channel) -> None:
         await jobs.close()
 
 
-def _find(inventory: Inventory, agent_id: str, device_id: str) -> Attached:
+def _find(inventory: Inventory, agent_id: str, device_id: str) -> Probed:
     for info in inventory.devices():
         if derived_id("device", agent_id, info.serial) == device_id:
-            return inventory.attached(info.serial)
+            return inventory.device(info.serial)
     raise DeviceOffline(f"{device_id} is not attached to agent {agent_id}; plug it in again")
 
 

@@ -1,7 +1,7 @@
 """The seams of the agent: what a driver, a runner and a meter promise.
 
-Order of calls for one job: the session enters the driver, gates are checked, ``Runner.prepare``
-once, ``Runner.launch`` for every launch, ``Runner.clean`` always, the driver is left. Cancelling
+Order of calls for one job: the driver is entered, ``Runner.prepare`` once; for every launch the
+gates are checked, then ``Runner.launch``; ``Runner.clean`` always, the driver is left. Cancelling
 any of these coroutines stops the work on the device before the cancellation is delivered.
 """
 
@@ -18,12 +18,16 @@ from distillfarm.domain.measurement import Energy, Launch, Outcome
 
 @dataclass(frozen=True)
 class Exit:
-    """How a process on the device ended; ``code`` is negative for a signal."""
+    """How a process on the device ended; ``code`` is negative for a signal.
+
+    ``reason`` is empty when it ended by itself, else the limit for which it was ended.
+    """
 
     code: int
     out_of_memory: bool
     timed_out: bool
     stderr_tail: str
+    reason: str = ""
 
 
 class AppRun(Protocol):
@@ -87,11 +91,32 @@ class DeviceDriver(Protocol):
 
 
 @dataclass(frozen=True)
+class Window:
+    """A stretch of the agent's monotonic clock in which ``inferences`` were made, and no more."""
+
+    begin_s: float
+    end_s: float
+    inferences: int
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A launch that ran to its end; ``window`` is None where clocks cannot be compared."""
+
+    launch: Launch
+    window: Window | None = None
+
+
+@dataclass(frozen=True)
 class LaunchFailure:
-    """A launch that is data, not an error: why the model did not run to its end."""
+    """A launch that is data, not an error: why there is no good result.
+
+    ``launch`` is set for INCORRECT, where the model ran to its end and answered wrongly.
+    """
 
     outcome: Outcome
     reason: str
+    launch: Launch | None = None
 
 
 @dataclass(frozen=True)
@@ -116,8 +141,12 @@ class Runner(Protocol):
 
     async def launch(
         self, driver: DeviceDriver, request: JobRequest, prepared: Prepared
-    ) -> Launch | LaunchFailure:
-        """Run one launch to its end."""
+    ) -> Launched | LaunchFailure:
+        """Run one launch to its end.
+
+        Raises:
+            FarmError: the harness's or the caller's fault, such as inputs of another model.
+        """
 
     async def clean(self, driver: DeviceDriver, prepared: Prepared) -> None:
         """Remove what prepare left, except the cache; always called, idempotent."""
@@ -167,10 +196,34 @@ class Gate(Protocol):
 
 
 class EnergyMeter(Protocol):
-    """A meter that can turn its series into energy for one inference."""
+    """A meter that tells the energy of one inference."""
 
     async def start(self, driver: DeviceDriver) -> None:
-        """Begin to sample."""
+        """Measure the idle power where there is an instrument, and begin to sample."""
 
-    async def stop(self, inferences: int) -> Energy:
-        """End; energy for one of ``inferences``, or the reason why not."""
+    async def stop(self, windows: Sequence[Window]) -> Energy:
+        """End; the energy of one inference over all windows, or the reason why not.
+
+        Safe without a start.
+        """
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A device that is there, with what its kind offers for measuring on it."""
+
+    serial: str
+    driver: DeviceDriver
+    gates: tuple[Gate, ...]
+    meters: tuple[Meter, ...]
+    energy: EnergyMeter
+
+
+class DeviceSource(Protocol):
+    """Finds the devices of one kind; registered by entry point in ``distillfarm.drivers``.
+
+    The entry point names a callable that takes the ``AgentSettings`` and gives the source.
+    """
+
+    def watch(self) -> AsyncIterator[tuple[Attached, ...]]:
+        """The devices that are attached: at once, and again at every change, for ever."""

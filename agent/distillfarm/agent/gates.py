@@ -1,0 +1,79 @@
+"""Conditions that must hold before a launch, and the waiting for them."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import psutil
+
+from distillfarm.agent.protocols import DeviceDriver, Gate
+
+_POLL_S = 0.5
+_LOOK_S = 0.25
+
+
+class QuietHost:
+    """Closed while other processes keep the processors of this computer busy."""
+
+    name = "quiet"
+
+    def __init__(self, busy_cores: float = 0.3) -> None:
+        self._busy_cores = busy_cores
+
+    async def closed(self, driver: DeviceDriver) -> str | None:
+        """Look at the load for a quarter of a second; the launch itself does not run yet."""
+        del driver
+        percent = await asyncio.to_thread(psutil.cpu_percent, _LOOK_S)
+        busy = percent / 100 * (psutil.cpu_count() or 1)
+        if busy <= self._busy_cores:
+            return None
+        return f"other processes keep {busy:.1f} cores busy, limit {self._busy_cores:g}"
+
+
+class FreeMemory:
+    """Closed while this computer has too little memory left to measure without swapping."""
+
+    name = "memory"
+
+    def __init__(self, least_bytes: int = 512 * 2**20) -> None:
+        self._least_bytes = least_bytes
+
+    async def closed(self, driver: DeviceDriver) -> str | None:
+        """Ask the kernel what is available."""
+        del driver
+        free_bytes = psutil.virtual_memory().available
+        if free_bytes >= self._least_bytes:
+            return None
+        return f"{free_bytes / 2**20:.0f} MiB free, need {self._least_bytes / 2**20:.0f}"
+
+
+@dataclass
+class Waiting:
+    """The patience of one job with its gates, spent over all its launches.
+
+    When it is used up the launches go on, and ``overrun`` says in spite of what: a number with its
+    circumstances is worth more than none.
+    """
+
+    gates: Sequence[Gate]
+    patience_s: float = 20.0
+    waited_s: float = 0.0
+    overrun: dict[str, str] = field(default_factory=dict)
+
+    async def until_open(self, driver: DeviceDriver) -> float:
+        """Wait for all gates; gives the seconds that it took, the looking included."""
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        while shut := await _closed(self.gates, driver):
+            if self.waited_s + clock() - started >= self.patience_s:
+                self.overrun.update(shut)
+                break
+            await asyncio.sleep(_POLL_S)
+        waited_s = clock() - started
+        self.waited_s += waited_s
+        return waited_s
+
+
+async def _closed(gates: Sequence[Gate], driver: DeviceDriver) -> dict[str, str]:
+    reasons = {gate.name: await gate.closed(driver) for gate in gates}
+    return {name: reason for name, reason in reasons.items() if reason is not None}

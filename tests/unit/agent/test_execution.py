@@ -1,0 +1,171 @@
+"""A job's stages: gates, launches, failures as data, and what is left behind."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from distillfarm.agent.execution import run_job
+from distillfarm.agent.gates import Waiting
+from distillfarm.agent.inventory import Probed
+from distillfarm.agent.protocols import (
+    Attached,
+    DeviceDriver,
+    Launched,
+    LaunchFailure,
+    Prepared,
+    Window,
+)
+from distillfarm.domain.agent import Assign
+from distillfarm.domain.errors import DeviceOffline
+from distillfarm.domain.hardware import Chipset, DeviceInfo, Platform, Target, parse_target
+from distillfarm.domain.job import JobRequest, Lease, MeasureSpec
+from distillfarm.domain.measurement import (
+    ColdStart,
+    Energy,
+    Launch,
+    MemoryReading,
+    Outcome,
+)
+from distillfarm.domain.model import ArtifactRef, ModelFormat
+
+TARGET = parse_target("onnxruntime")
+INFO = DeviceInfo("serial-1", Platform.HOST, "box", Chipset("", "x"), "linux", "1", 2, 1)
+LAUNCH = Launch(ColdStart.NEW_PROCESS, 9, 1, 1, 1, (), (5,), MemoryReading("VmHWM", 1, 2, 3), ())
+
+
+class ScriptedRunner:
+    """Gives the scripted results, one a launch, and remembers that it was cleaned."""
+
+    def __init__(self, *results: Launched | LaunchFailure | Exception) -> None:
+        self.results = list(results)
+        self.cleaned = 0
+        self.refused: str | None = None
+
+    def refusal(self, info: DeviceInfo, target: Target) -> str | None:
+        return self.refused
+
+    async def prepare(
+        self, driver: DeviceDriver, request: JobRequest, files: Mapping[str, Path]
+    ) -> Prepared:
+        return Prepared("model")
+
+    async def launch(
+        self, driver: DeviceDriver, request: JobRequest, prepared: Prepared
+    ) -> Launched | LaunchFailure:
+        result = self.results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def clean(self, driver: DeviceDriver, prepared: Prepared) -> None:
+        self.cleaned += 1
+
+
+class CountingMeter:
+    """An energy meter that tells how many inferences it was asked about."""
+
+    async def start(self, driver: DeviceDriver) -> None:
+        pass
+
+    async def stop(self, windows: Sequence[Window]) -> Energy:
+        return Energy(reason=f"{sum(each.inferences for each in windows)} inferences")
+
+
+class BusyGate:
+    """Shut for the first looks."""
+
+    name = "busy"
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    async def closed(self, driver: DeviceDriver) -> str | None:
+        self.looks -= 1
+        return "somebody else works" if self.looks >= 0 else None
+
+
+def assign(launches: int = 2) -> Assign:
+    artifact = ArtifactRef("sha256:" + "0" * 64, 1, ModelFormat.ONNX, "m.onnx")
+    spec = MeasureSpec(launches=launches)
+    request = JobRequest("key", artifact, TARGET, "*", spec)
+    return Assign(Lease("job-1", "device-1", "agent-1", 7, 1e9), request)
+
+
+def probed(driver: DeviceDriver, gate: BusyGate | None = None) -> Probed:
+    gates = (gate,) if gate else ()
+    return Probed(Attached("serial-1", driver, gates, (), CountingMeter()), INFO)
+
+
+async def test_every_launch_is_kept_and_energy_is_asked_for_all_windows(
+    driver: DeviceDriver,
+) -> None:
+    runner = ScriptedRunner(*[Launched(LAUNCH, Window(0.0, 1.0, 5))] * 2)
+    said: list[tuple[str, float]] = []
+    measurement = await run_job(
+        probed(driver), runner, assign(), {}, lambda text, done: said.append((text, done))
+    )
+    assert (measurement.outcome, len(measurement.launches)) == (Outcome.OK, 2)
+    assert measurement.energy.reason == "10 inferences"
+    assert ("launch 2 of 2", 0.5) in said
+    assert runner.cleaned == 1
+    assert (
+        measurement.measurement_id
+        != (
+            await run_job(
+                probed(driver),
+                ScriptedRunner(LaunchFailure(Outcome.CRASHED, "SIGSEGV")),
+                Assign(Lease("job-1", "device-1", "agent-1", 8, 1e9), assign().request),
+                {},
+                lambda *_: None,
+            )
+        ).measurement_id
+    )
+
+
+async def test_a_model_that_fails_ends_the_job_with_an_outcome(driver: DeviceDriver) -> None:
+    runner = ScriptedRunner(Launched(LAUNCH), LaunchFailure(Outcome.INCORRECT, "off by 3", LAUNCH))
+    measurement = await run_job(probed(driver), runner, assign(3), {}, lambda *_: None)
+    assert (measurement.outcome, measurement.reason) == (Outcome.INCORRECT, "off by 3")
+    assert len(measurement.launches) == 2
+    assert runner.cleaned == 1
+
+
+async def test_a_refused_target_never_touches_the_device(driver: DeviceDriver) -> None:
+    runner = ScriptedRunner()
+    runner.refused = "no NPU here"
+    measurement = await run_job(probed(driver), runner, assign(), {}, lambda *_: None)
+    assert (measurement.outcome, measurement.reason) == (Outcome.REFUSED, "no NPU here")
+    assert measurement.launches == ()
+
+
+async def test_the_harness_failing_is_an_error_and_cleans_up(driver: DeviceDriver) -> None:
+    runner = ScriptedRunner(DeviceOffline("unplugged"))
+    with pytest.raises(DeviceOffline):
+        await run_job(probed(driver), runner, assign(), {}, lambda *_: None)
+    assert runner.cleaned == 1
+
+
+async def test_waiting_at_a_gate_is_reported_apart(driver: DeviceDriver) -> None:
+    runner = ScriptedRunner(Launched(LAUNCH), Launched(LAUNCH))
+    measurement = await run_job(
+        probed(driver, BusyGate(looks=1)), runner, assign(), {}, lambda *_: None
+    )
+    assert measurement.launches[0].waited_s >= 0.5
+    assert measurement.launches[1].waited_s < 0.5
+    assert measurement.waited_s >= 0.5
+
+
+async def test_a_gate_that_never_opens_is_named_in_the_context(
+    driver: DeviceDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = partial(Waiting, patience_s=0.6)
+    monkeypatch.setattr("distillfarm.agent.execution.Waiting", impatient)
+    runner = ScriptedRunner(Launched(LAUNCH), Launched(LAUNCH))
+    measurement = await run_job(
+        probed(driver, BusyGate(looks=10**6)), runner, assign(), {}, lambda *_: None
+    )
+    context = {entry.name: entry.value for entry in measurement.context}
+    assert context["gate_overrun.busy"] == "somebody else works"
+    assert len(measurement.launches) == 2
