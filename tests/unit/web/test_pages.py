@@ -115,6 +115,13 @@ def test_the_matrix_is_filtered_by_its_form(client: TestClient) -> None:
     assert "off by 0.3" not in some
 
 
+def test_a_benchmark_of_its_own_is_in_the_matrix_without_a_study(client: TestClient) -> None:
+    page = client.get("/matrix").text
+    assert "<td>model.onnx</td>" in page
+    assert 'href="/studies/"' not in page
+    assert page.count('<option value="">') == 5
+
+
 def test_the_plot_is_a_picture_that_runs_no_script(client: TestClient) -> None:
     answer = client.get(f"/studies/{STUDY}/pareto.svg", params={"chipset": CHIPSET})
     assert answer.headers["content-type"] == "image/svg+xml"

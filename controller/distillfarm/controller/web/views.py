@@ -144,7 +144,7 @@ def device_page(store: Store, device_id: str) -> DevicePage:
 def matrix_choices(cells: list[MatrixCell]) -> MatrixChoices:
     """The values that occur in the cells."""
     return MatrixChoices(
-        study=tuple(sorted({cell.study_id for cell in cells})),
+        study=tuple(sorted({cell.study_id for cell in cells} - {""})),
         chipset=tuple(sorted({cell.chipset for cell in cells})),
         model=tuple(sorted({cell.model_name for cell in cells})),
         target=tuple(sorted({str(cell.target) for cell in cells})),
