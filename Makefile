@@ -44,7 +44,7 @@ unit: $(TEST_STAMP)  ## the tests of single modules and of the architecture, und
 lint: $(TEST_STAMP)  ## format, style, types, layering, generated code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy $(SOURCES) $(wildcard tests bench)
+	$(BIN)/mypy $(SOURCES) tests $(wildcard bench/*.py)
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m distillfarm.wire.generate --check
 
