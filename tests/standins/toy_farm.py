@@ -90,7 +90,9 @@ class ToyWorkshop:
         self._toy = toy
         self._blobs = LocalBlobs(folder / "blobs")
 
-    def ingest(self, source: SourceModel, *, report: Report, cancelled: IsCancelled) -> Variant:
+    def ingest(
+        self, source: SourceModel, dataset: Dataset, *, report: Report, cancelled: IsCancelled
+    ) -> Variant:
         self._work("ingest", self._toy.ingest_s, report, cancelled)
         return Variant(Recipe(), source.artifact, SIGNATURE, 1000)
 

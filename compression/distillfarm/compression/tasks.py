@@ -1,5 +1,6 @@
 """What runs in the sandbox: a pass, a conversion, the judging of a file in a fresh process."""
 
+import math
 import resource
 import time
 from collections.abc import Callable
@@ -29,6 +30,8 @@ Report = Callable[[float, str], None]
 FIXED_SAMPLES = 8
 _SELECTION, _TEST = "selection", "test"
 _KIBIBYTE = 1024
+_MIN_TOLERANCE, _MAX_TOLERANCE, _ROUNDING_ROOM = 0.01, 0.1, 3.0
+_TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ class Examined:
     test_drop: Interval
     inputs: str
     expected: str
+    tolerance: float
 
 
 Request = ApplyRequest | ConvertRequest | JudgeRequest | ExamineRequest
@@ -235,11 +239,18 @@ def examine(request: ExamineRequest, report: Report) -> Examined:
     """Judge an artifact on both splits and write what devices are checked against.
 
     The expected outputs are this very artifact's on this computer, with the runtime's graph
-    optimisations and delegates turned off. A device that runs the file correctly must come close
-    to them whatever was lost in compressing: they tell wrong plumbing (kernels, layouts, names,
-    broken transfers) from a worse model. Outputs of the uncompressed model could not: every
-    quantised file differs from it by design. What compressing lost is judged apart, by
-    ``quality_drop``; and that the export itself is right, by ``max_abs_error`` at conversion.
+    optimisations and delegates turned off: a path that is not the one being measured. A device
+    that runs the file correctly comes close to them whatever was lost in compressing, so they tell
+    wrong plumbing (kernels, layouts, names, broken transfers) from a worse model. Outputs of the
+    uncompressed model could not: every quantised file differs from it by design. What compressing
+    lost is judged apart, by ``quality_drop``; that the export is right, at its conversion.
+
+    Integer kernels round differently from one implementation to the next, each rounding one step
+    of the output's scale. How much that is for this file is seen here between the plain and the
+    optimised path; the tolerance leaves room for a few times that, and never less than 1 %.
+
+    Raises:
+        ExportRefused: the two paths disagree so much that no tolerance would tell right from wrong.
     """
     workspace = request.around.workspace(report)
     model, metric = request.model.working(), request.around.metric()
@@ -259,9 +270,24 @@ def examine(request: ExamineRequest, report: Report) -> Examined:
     fixed = selection.take(slice(_whole_batches(predictor.signature)))
     inputs, expected = workspace.folder / "inputs.npz", workspace.folder / "expected.npz"
     np.savez(inputs, allow_pickle=False, **fixed.inputs)
-    plain = open_model(model, workspace.threads, plain=True)
-    np.savez(expected, allow_pickle=False, **plain(fixed.inputs))
-    return Examined(*judged[0], *judged[1], str(inputs), str(expected))
+    plain = open_model(model, workspace.threads, plain=True)(fixed.inputs)
+    np.savez(expected, allow_pickle=False, **plain)
+    tolerance = _tolerance(plain, predictor(fixed.inputs))
+    return Examined(*judged[0], *judged[1], str(inputs), str(expected), tolerance)
+
+
+def _tolerance(plain: evaluation.Outputs, optimised: evaluation.Outputs) -> float:
+    seen = 0.0
+    for name, wanted in plain.items():
+        difference = np.abs(wanted.astype(np.float64) - optimised[name].astype(np.float64))
+        share = difference.max() / max(np.abs(wanted).max(), _TINY)
+        seen = max(seen, float(share) if np.isfinite(share) else math.inf)
+    if seen > _MAX_TOLERANCE:
+        raise ExportRefused(
+            f"the runtime's optimised kernels disagree with its plain ones by {seen:.0%} of the"
+            " outputs' largest value on this computer; no device could be told right from wrong"
+        )
+    return min(_MAX_TOLERANCE, max(_MIN_TOLERANCE, _ROUNDING_ROOM * seen))
 
 
 def _whole_batches(signature: Signature) -> int:

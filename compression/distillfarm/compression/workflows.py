@@ -34,9 +34,10 @@ _PLUGIN_GROUPS = ("distillfarm.passes", "distillfarm.exporters")
 
 @dataclass(frozen=True)
 class Ingest:
-    """Read a model file, once and for all."""
+    """Read a model file, once and for all; the data show the shapes of a state dict's inputs."""
 
     source: SourceModel
+    dataset: Dataset
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,9 @@ WORKFLOW_NAMES: dict[type[Request], str] = {
 class AnyWorkshop(Protocol):
     """Who does the work: ``workshop.Workshop``, whose methods and errors these are."""
 
-    def ingest(self, source: SourceModel, *, report: Report, cancelled: IsCancelled) -> Variant:
+    def ingest(
+        self, source: SourceModel, dataset: Dataset, *, report: Report, cancelled: IsCancelled
+    ) -> Variant:
         """Read a model file."""
 
     def analyse(self, variant: Variant, *, report: Report, cancelled: IsCancelled) -> Analysis:
@@ -208,8 +211,10 @@ def perform(
     """
     try:
         match request:
-            case Ingest(source):
-                return Answer(variant=workshop.ingest(source, report=report, cancelled=cancelled))
+            case Ingest(source, dataset):
+                return Answer(
+                    variant=workshop.ingest(source, dataset, report=report, cancelled=cancelled)
+                )
             case Analyse(variant):
                 return Answer(
                     analysis=workshop.analyse(variant, report=report, cancelled=cancelled)
@@ -264,12 +269,14 @@ def _sources(folder: Traversable) -> list[Traversable]:
 
 def _inputs(request: Request) -> tuple[str, ...]:
     match request:
-        case Ingest(source):
+        case Ingest(source, dataset):
             return (
                 source.artifact.digest,
                 source.artifact.format.value,
                 source.factory_digest,
                 source.factory_function,
+                # Every other format says itself what goes in.
+                dataset.digest if source.factory_digest else "",
             )
         case Analyse(variant):
             return _variant(variant)

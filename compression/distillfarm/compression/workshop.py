@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from distillfarm.compression import gate, registry, tasks, teaching
+from distillfarm.compression import gate, ingest, registry, tasks, teaching
 from distillfarm.compression.protocols import ExportRefused, PassRefused
 from distillfarm.domain.errors import ModelRejected
 from distillfarm.domain.hardware import Target
 from distillfarm.domain.ids import digest_bytes
-from distillfarm.domain.model import ArtifactRef, Dataset, ModelFormat
+from distillfarm.domain.model import Analysis, ArtifactRef, Dataset, ModelFormat, SourceModel
 from distillfarm.domain.variant import (
     Candidate,
     Exported,
@@ -60,6 +60,57 @@ class Workshop:
         self._gate_limits = gate_limits or gate.GateLimits()
         self._cache = self._folder / "cache"
         self._cache.mkdir(parents=True, exist_ok=True)
+
+    def ingest(
+        self,
+        source: SourceModel,
+        dataset: Dataset,
+        *,
+        report: Report = sandbox.ignore_progress,
+        cancelled: Cancelled = sandbox.never_cancelled,
+    ) -> Variant:
+        """The source model in the form that passes take, with an empty recipe.
+
+        Raises:
+            ModelRejected: it is hostile, damaged or of an unknown format.
+        """
+        factory = source.factory_digest
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix="work-") as scratch:
+            request = ingest.IngestRequest(
+                path=str(self._blobs.path(source.artifact.digest)),
+                folder=scratch,
+                factory=str(self._blobs.path(factory)) if factory else "",
+                factory_function=source.factory_function,
+                data=str(self._blobs.path(dataset.digest)),
+                threads=self._threads,
+            )
+            found = ingest.take_in(request, limits=self._limits, report=report, cancelled=cancelled)
+            return Variant(
+                recipe=Recipe(),
+                artifact=self._keep(tasks.ModelFile(found.path, found.format), Recipe()),
+                signature=found.signature,
+                parameters=found.parameters,
+            )
+
+    def analyse(
+        self,
+        variant: Variant,
+        *,
+        report: Report = sandbox.ignore_progress,
+        cancelled: Cancelled = sandbox.never_cancelled,
+    ) -> Analysis:
+        """What a variant is made of."""
+        file = self._file(variant)
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix="work-") as scratch:
+            return sandbox.run(
+                "distillfarm.compression.ingest:analyse",
+                ingest.AnalyseRequest(file.path, file.format, self._threads),
+                Analysis,
+                limits=self._limits,
+                folder=Path(scratch),
+                report=report,
+                cancelled=cancelled,
+            )
 
     def apply(
         self,
@@ -219,6 +270,7 @@ class Workshop:
                 test_drop=found.test_drop,
                 inputs_digest=self._blobs.put_file(Path(found.inputs)),
                 expected_digest=self._blobs.put_file(Path(found.expected)),
+                tolerance=found.tolerance,
                 # Without a conversion the file is the source's own.
                 max_abs_error=conversion.max_abs_error if conversion else 0.0,
                 unverified=conversion.reason if conversion else "",

@@ -84,13 +84,15 @@ class Compressor:
         self._lock = threading.Lock()
         self._waiters: Counter[str] = Counter()
 
-    def ingest(self, source: SourceModel, report: Report, cancelled: IsCancelled) -> Variant:
+    def ingest(
+        self, source: SourceModel, dataset: Dataset, report: Report, cancelled: IsCancelled
+    ) -> Variant:
         """The model as a variant of the empty recipe.
 
         Raises:
             ModelRejected: the file is hostile, broken or of an unknown format.
         """
-        answer = self.ask(Ingest(source), report, cancelled).answer
+        answer = self.ask(Ingest(source, dataset), report, cancelled).answer
         if answer.variant is None:
             raise ModelRejected(_reason(answer))
         return answer.variant

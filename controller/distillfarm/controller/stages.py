@@ -109,7 +109,7 @@ class Stages:
         name = self.spec.model.artifact.name
         self.say("ingest", f"reading {name}")
         return self._tools.compressor.ingest(
-            self.spec.model, self._reporter("ingest"), self._cancelled
+            self.spec.model, self.spec.data, self._reporter("ingest"), self._cancelled
         )
 
     def analyse(self, model: Variant) -> Analysis:
@@ -310,6 +310,7 @@ class Stages:
                 launches=launches,
                 inputs_digest=exported.inputs_digest,
                 expected_digest=exported.expected_digest,
+                tolerance=exported.tolerance,
             ),
             study_id=self.study_id,
         )

@@ -134,7 +134,8 @@ class Exported:
     test split, which only verdicts and reports use. The drops are points (1 point = 0.01) lost
     against the source model on the same samples, with a paired interval; zero for the source.
     ``inputs_digest`` and ``expected_digest`` name .npz blobs with the fixed inputs and the
-    reference outputs that every launch on a device is checked against.
+    reference outputs that every launch on a device is checked against; ``tolerance`` is how far a
+    device that is right may be from them, as in ``MeasureSpec``.
     """
 
     candidate: Candidate
@@ -146,6 +147,7 @@ class Exported:
     test_drop: Interval
     inputs_digest: str
     expected_digest: str
+    tolerance: float = 0.01
     max_abs_error: float | None = None
     unverified: str = ""
     reports: tuple[PassReport, ...] = ()

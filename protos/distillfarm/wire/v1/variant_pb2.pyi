@@ -318,12 +318,14 @@ class Exported(_message.Message):
     TEST_DROP_FIELD_NUMBER: _builtins.int
     INPUTS_DIGEST_FIELD_NUMBER: _builtins.int
     EXPECTED_DIGEST_FIELD_NUMBER: _builtins.int
+    TOLERANCE_FIELD_NUMBER: _builtins.int
     MAX_ABS_ERROR_FIELD_NUMBER: _builtins.int
     UNVERIFIED_FIELD_NUMBER: _builtins.int
     REPORTS_FIELD_NUMBER: _builtins.int
     parameters: _builtins.int
     inputs_digest: _builtins.str
     expected_digest: _builtins.str
+    tolerance: _builtins.float
     max_abs_error: _builtins.float
     unverified: _builtins.str
     @_builtins.property
@@ -352,13 +354,14 @@ class Exported(_message.Message):
         test_drop: _interval_pb2.Interval | None = ...,
         inputs_digest: _builtins.str = ...,
         expected_digest: _builtins.str = ...,
+        tolerance: _builtins.float = ...,
         max_abs_error: _builtins.float | None = ...,
         unverified: _builtins.str = ...,
         reports: _abc.Iterable[Global___PassReport] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "artifact", b"artifact", "candidate", b"candidate", "max_abs_error", b"max_abs_error", "quality", b"quality", "quality_drop", b"quality_drop", "test_drop", b"test_drop", "test_quality", b"test_quality"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "artifact", b"artifact", "candidate", b"candidate", "expected_digest", b"expected_digest", "inputs_digest", b"inputs_digest", "max_abs_error", b"max_abs_error", "parameters", b"parameters", "quality", b"quality", "quality_drop", b"quality_drop", "reports", b"reports", "test_drop", b"test_drop", "test_quality", b"test_quality", "unverified", b"unverified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "artifact", b"artifact", "candidate", b"candidate", "expected_digest", b"expected_digest", "inputs_digest", b"inputs_digest", "max_abs_error", b"max_abs_error", "parameters", b"parameters", "quality", b"quality", "quality_drop", b"quality_drop", "reports", b"reports", "test_drop", b"test_drop", "test_quality", b"test_quality", "tolerance", b"tolerance", "unverified", b"unverified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_abs_error: _TypeAlias = _typing.Literal["max_abs_error"]  # noqa: Y015
     _WhichOneofArgType__max_abs_error: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error"]  # noqa: Y015
