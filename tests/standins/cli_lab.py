@@ -1,7 +1,7 @@
 """A lab behind the client's interface, for tests of the command line."""
 
 # It has the signatures of the real client and touches tiny files only.
-# ruff: noqa: ARG002, ARG003, ASYNC240
+# ruff: noqa: ARG003, ASYNC240
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -105,8 +105,6 @@ class Lab:
     events: list[StudyEvent] = field(default_factory=list)
     outcome: Outcome = Outcome.OK
     reason: str = ""
-    breaks: int = 0
-    """How often watching a study breaks off before it goes on."""
     keys: list[str] = field(default_factory=list)
     specs: list[StudySpec] = field(default_factory=list)
     measured: list[tuple[Target, str, MeasureSpec]] = field(default_factory=list)
@@ -190,9 +188,6 @@ class StandinClient:
         for event in self.lab.events:
             if event.sequence > after_sequence:
                 yield event
-                if self.lab.breaks:
-                    self.lab.breaks -= 1
-                    raise Unavailable("the controller restarts")
 
     async def trials(self, study_id: str) -> list[Trial]:
         return [

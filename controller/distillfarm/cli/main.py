@@ -10,6 +10,7 @@ from distillfarm.cli import (
     demonstration,
     devices,
     doctor,
+    inspection,
     matrix,
     measuring,
     servers,
@@ -61,6 +62,7 @@ app.command()(demonstration.demo)
 app.command()(up.up)
 app.add_typer(studies.app, name="study")
 app.command()(measuring.measure)
+app.command("inspect")(inspection.inspect_model)
 app.add_typer(devices.app, name="devices")
 app.command()(matrix.matrix)
 app.add_typer(bundles.app, name="bundle")

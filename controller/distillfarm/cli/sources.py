@@ -1,11 +1,7 @@
 """The user's files, as a study or a measurement names them: formats and ``file.py:function``."""
 
-import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.model import ModelFormat
@@ -16,12 +12,13 @@ _SUFFIXES = {
     ".pt2": ModelFormat.TORCH_EXPORT,
     ".pt": ModelFormat.TORCH_STATE,
     ".pth": ModelFormat.TORCH_STATE,
+    ".bin": ModelFormat.TORCH_STATE,
+    ".ckpt": ModelFormat.TORCH_STATE,
     ".safetensors": ModelFormat.TORCH_STATE,
     ".keras": ModelFormat.KERAS,
     ".h5": ModelFormat.KERAS,
     ".hdf5": ModelFormat.KERAS,
 }
-_SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 
 
 @dataclass(frozen=True)
@@ -62,9 +59,8 @@ def format_of(path: Path) -> ModelFormat:
         InvalidRequest: no such file, or a name that tells no format.
     """
     if path.is_dir():
-        if any((path / name).is_file() for name in _SAVED_MODEL_FILES):
-            return ModelFormat.SAVED_MODEL
-        raise InvalidRequest(f"model {path}: a folder that is no SavedModel")
+        has_onnx = any(path.glob("*.onnx"))
+        return ModelFormat.ONNX if has_onnx else ModelFormat.SAVED_MODEL
     existing(path, "model")
     try:
         return _SUFFIXES[path.suffix.lower()]
@@ -73,26 +69,3 @@ def format_of(path: Path) -> ModelFormat:
             f"model {path}: its name tells no format; known are {', '.join(_SUFFIXES)} "
             "and SavedModel folders"
         ) from error
-
-
-@contextmanager
-def as_file(path: Path) -> Iterator[Path]:
-    """One file for a model: a folder is packed as an uncompressed tar, without links."""
-    if not path.is_dir():
-        yield path
-        return
-    with TemporaryDirectory(prefix="distillfarm-") as scratch:
-        packed = Path(scratch) / f"{path.resolve().name}.tar"
-        with tarfile.open(packed, "w") as archive:
-            archive.add(path, arcname=".", filter=_plain)
-        yield packed
-
-
-def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Files and folders alone, with nothing of who and when, so that equal models are equal."""
-    if not (entry.isfile() or entry.isdir()):
-        return None
-    entry.uid = entry.gid = entry.mtime = 0
-    entry.uname = entry.gname = ""
-    entry.mode = 0o755 if entry.isdir() else 0o644
-    return entry

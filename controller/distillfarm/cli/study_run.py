@@ -3,9 +3,7 @@
 import asyncio
 import secrets
 import shutil
-import time
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,8 +13,8 @@ import msgspec
 
 from distillfarm.cli.console import say
 from distillfarm.cli.failures import ExitCode
-from distillfarm.cli.sources import FunctionInFile, as_file, format_of
-from distillfarm.domain.errors import InvalidRequest, Unavailable
+from distillfarm.cli.sources import FunctionInFile, format_of
+from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import Target
 from distillfarm.domain.ids import derived_id
 from distillfarm.domain.model import ArtifactRef, Dataset, SourceModel
@@ -35,8 +33,6 @@ from distillfarm.domain.study import (
 if TYPE_CHECKING:
     from distillfarm.client import Client
 
-_RECONNECT_WITHIN_S = 60.0
-_RECONNECT_EVERY_S = 1.0
 _BUNDLE_MARK = "SHA256SUMS"
 
 
@@ -97,26 +93,10 @@ async def submit(client: "Client", request: StudyRequest) -> Study:
 
 
 async def follow(client: "Client", study_id: str, show: Callable[[StudyEvent], None]) -> Study:
-    """Show events until the study is final; a controller that restarts is waited for.
-
-    Raises:
-        Unavailable: nobody answered for a minute.
-    """
-    sequence, lost_s = 0, 0.0
-    while True:
-        try:
-            async with aclosing(client.watch_study(study_id, sequence)) as events:
-                async for event in events:
-                    sequence, lost_s = event.sequence, 0.0
-                    show(event)
-            study = await client.study(study_id)
-            if study.state.final:
-                return study
-        except Unavailable:
-            lost_s = lost_s or time.monotonic()
-            if time.monotonic() - lost_s > _RECONNECT_WITHIN_S:
-                raise
-        await asyncio.sleep(_RECONNECT_EVERY_S)
+    """Show events until the study is final."""
+    async for event in client.watch_study(study_id):
+        show(event)
+    return await client.study(study_id)
 
 
 async def results(client: "Client", study: Study) -> Finished:
@@ -167,10 +147,13 @@ def _replace(out: Path, fresh: Path) -> None:
 
 
 async def _upload(client: "Client", request: StudyRequest) -> StudySpec:
-    with as_file(request.model) as model:
-        say(f"uploading {request.model.name} and {request.data.name}")
+    from distillfarm.compression.sources import model_file  # noqa: PLC0415  lazy
+
+    say(f"uploading {request.model.name} and {request.data.name}")
+    with TemporaryDirectory(prefix="distillfarm-") as scratch:
+        model = await asyncio.to_thread(model_file, request.model, Path(scratch))
         digest, size = await client.upload(model)
-        artifact = ArtifactRef(digest, size, format_of(request.model), model.name)
+    artifact = ArtifactRef(digest, size, format_of(request.model), request.model.name)
     factory = await _upload_function(client, request.factory)
     evaluator = await _upload_function(client, request.evaluator)
     data, _ = await client.upload(request.data)

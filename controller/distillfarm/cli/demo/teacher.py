@@ -32,6 +32,11 @@ def build() -> nn.Module:
     return Teacher()
 
 
+def example_inputs() -> dict[str, Tensor]:
+    """What ``distillfarm inspect`` feeds, since a state dict does not tell the input's shape."""
+    return {"image": torch.zeros(1, 1, 28, 28)}
+
+
 def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
