@@ -1,1 +1,5 @@
 """The async Python SDK."""
+
+from distillfarm.client.client import Client
+
+__all__ = ["Client"]

@@ -21,7 +21,9 @@ from distillfarm.domain.errors import (
 from distillfarm.domain.ids import digest_bytes, is_digest
 from distillfarm.wire.blobs.protocol import digest_file
 
-_COPY_BYTES = 8 * 2**20
+_COPY_BYTES = 4 * 2**20
+# One write of 4 MiB takes several times as long as sixteen of 256 KiB (ext4, Linux 6.18).
+_WRITE_BYTES = 256 * 2**10
 _READ_ONLY = 0o444
 _ABANDONED_AFTER_S = 7 * 86_400.0
 """An incomplete blob that nobody added to for a week is dropped."""
@@ -110,7 +112,9 @@ class LocalBlobs:
                     f"blob {digest}: offset {offset} leaves a gap; {received} bytes are here"
                 )
             with _full_disk_named(digest):
-                file.write(memoryview(data)[received - offset :])
+                rest = memoryview(data)[received - offset :]
+                for at in range(0, len(rest), _WRITE_BYTES):
+                    file.write(rest[at : at + _WRITE_BYTES])
                 file.flush()
                 if file.tell() == size:
                     self._finish(file, digest, size)

@@ -8,7 +8,7 @@ from distillfarm.domain.errors import NotFound
 from distillfarm.domain.ids import digest_bytes
 from distillfarm.wire.blobs.local import LocalBlobs
 from distillfarm.wire.blobs.protocol import digest_file
-from distillfarm.wire.blobs.transfer import CHUNK_BYTES, download_request, resume_at
+from distillfarm.wire.blobs.transfer import CHUNK_BYTES, download_request, pieces, resume_at
 from distillfarm.wire.interceptors import domain_errors
 from distillfarm.wire.retry import retrying_blocking
 from distillfarm.wire.transport import (
@@ -79,13 +79,10 @@ class RemoteBlobs:
 
     def append(self, digest: str, size: int, offset: int, data: bytes) -> None:
         """See ``BlobStore``."""
-        pieces = [data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)] or [b""]
 
         def chunks() -> Iterator[pb.BlobChunk]:
-            at = offset
-            for piece in pieces:
-                yield pb.BlobChunk(digest=digest, size_bytes=size, offset=at, data=piece)
-                at += len(piece)
+            yield pb.BlobChunk(digest=digest, size_bytes=size, offset=offset)
+            yield from (pb.BlobChunk(data=piece) for piece in pieces(data))
 
         self._call(lambda: self._stub.UploadBlob(chunks(), metadata=self._metadata))
 
@@ -109,9 +106,7 @@ class RemoteBlobs:
         def chunks() -> Iterator[pb.BlobChunk]:
             with path.open("rb") as file:
                 file.seek(offset)
-                yield pb.BlobChunk(
-                    digest=digest, size_bytes=size, offset=offset, data=file.read(CHUNK_BYTES)
-                )
+                yield pb.BlobChunk(digest=digest, size_bytes=size, offset=offset)
                 while data := file.read(CHUNK_BYTES):
                     yield pb.BlobChunk(data=data)
 
@@ -119,5 +114,9 @@ class RemoteBlobs:
 
     def _fetch(self, digest: str) -> None:
         request = download_request(self._cache, self._stat(digest))
+        size, offset = 0, 0
         for chunk in self._stub.DownloadBlob(request, metadata=self._metadata):
-            self._cache.append(digest, chunk.size_bytes, chunk.offset, chunk.data)
+            if chunk.digest:
+                size, offset = chunk.size_bytes, chunk.offset
+            self._cache.append(digest, size, offset, chunk.data)
+            offset += len(chunk.data)

@@ -1,0 +1,246 @@
+"""The controller's calls as methods: devices, files, measurements, studies, the matrix."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Self
+
+from distillfarm.client.connection import Connection
+from distillfarm.client.measuring import FORMATS, run_job
+from distillfarm.domain.hardware import Device, Target
+from distillfarm.domain.ids import fresh_id
+from distillfarm.domain.job import Job, JobRequest, MeasureSpec
+from distillfarm.domain.measurement import Measurement, Summary
+from distillfarm.domain.model import ArtifactRef
+from distillfarm.domain.study import MatrixCell, Study, StudyEvent, StudySpec, Trial
+from distillfarm.wire.blobs import LocalBlobs, download_blob, upload_blob
+from distillfarm.wire.convert import from_message, to_message
+from distillfarm.wire.transport import ClientSecurity, create_channel
+from distillfarm.wire.v1 import job_pb2, study_pb2
+from distillfarm.wire.v1 import services_pb2 as pb
+from distillfarm.wire.v1 import services_pb2_grpc as services
+
+
+class Client:
+    """Everything that the command line does, from Python; made by ``Client.connect``.
+
+    ::
+
+        async with Client.connect() as client:
+            measurement, summary = await client.measure(Path("model.onnx"), target)
+
+    Every call raises the error that the controller raised, of the same class. Calls are repeated
+    after retryable errors: all are safe to repeat, since what creates something carries an
+    idempotency key. Watching goes on over a restart of the controller.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        channel = connection.channel
+        self._devices = services.DevicesStub(channel)
+        self._jobs = services.JobsStub(channel)
+        self._studies = services.StudiesStub(channel)
+        self._matrix = services.MatrixStub(channel)
+
+    @classmethod
+    def connect(
+        cls,
+        address: str = "127.0.0.1:7543",
+        token: str = "",
+        ca: Path | None = None,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        *,
+        call_patience_s: float = 3.0,
+        watch_patience_s: float = 120.0,
+    ) -> Self:
+        """A client for ``async with``, made in a running loop; the first call shows who answers.
+
+        ``token`` is a credential; ``ca`` turns TLS on, ``certificate`` and ``key`` mTLS.
+
+        Raises:
+            InvalidRequest: a malformed address, unusable TLS files, or a token without TLS to
+                another machine.
+        """
+        channel = create_channel(address, ClientSecurity(ca, certificate, key, token))
+        return cls(Connection(address, channel, call_patience_s, watch_patience_s))
+
+    async def __aenter__(self) -> Self:
+        """Nothing: the channel connects at the first call."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the channel; calls under way are cancelled."""
+        await self._connection.channel.close(None)
+
+    # Devices
+
+    async def devices(self, selector: str = "*") -> list[Device]:
+        """The devices that ``selector`` means, see ``domain.hardware.matches``."""
+        request = pb.ListDevicesRequest(selector=selector)
+        reply = await self._connection.reply(self._devices.ListDevices, request)
+        return [from_message(each, Device) for each in reply.devices]
+
+    async def device(self, device_id: str) -> Device:
+        """One device."""
+        request = pb.GetDeviceRequest(device_id=device_id)
+        return await self._connection.value(self._devices.GetDevice, request, Device)
+
+    async def drain(self, device_id: str, note: str = "") -> Device:
+        """Let what runs there finish and give it nothing more."""
+        request = pb.DrainDeviceRequest(device_id=device_id, note=note)
+        return await self._connection.value(self._devices.DrainDevice, request, Device)
+
+    async def undrain(self, device_id: str) -> Device:
+        """Give it work again."""
+        request = pb.UndrainDeviceRequest(device_id=device_id)
+        return await self._connection.value(self._devices.UndrainDevice, request, Device)
+
+    # Files
+
+    async def upload(self, path: Path) -> tuple[str, int]:
+        """Send a file unless the controller has it; gives digest and bytes."""
+        link = self._connection
+        digest = await upload_blob(link.channel, path, link.address, link.call_patience_s)
+        return digest, (await asyncio.to_thread(path.stat)).st_size
+
+    async def download(self, digest: str, path: Path) -> None:
+        """Fetch a file, verified, to ``path``, which appears when it is whole."""
+        link = self._connection
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".download-", dir=path.parent) as folder:
+            store = LocalBlobs(Path(folder))
+            await download_blob(link.channel, digest, store, link.address, link.call_patience_s)
+            store.path(digest).chmod(0o644)
+            store.path(digest).replace(path)
+
+    # Single measurements
+
+    async def submit(self, request: JobRequest) -> Job:
+        """Queue a job; a request without an idempotency key is given one."""
+        key = request.idempotency_key or fresh_id("key")
+        keyed = to_message(replace(request, idempotency_key=key), job_pb2.JobRequest)
+        message = pb.SubmitJobRequest(request=keyed)
+        return await self._connection.value(self._jobs.SubmitJob, message, Job)
+
+    async def job(self, job_id: str) -> Job:
+        """One job."""
+        request = pb.GetJobRequest(job_id=job_id)
+        return await self._connection.value(self._jobs.GetJob, request, Job)
+
+    async def cancel_job(self, job_id: str) -> Job:
+        """Cancel a job; a final one is left as it is."""
+        request = pb.CancelJobRequest(job_id=job_id)
+        return await self._connection.value(self._jobs.CancelJob, request, Job)
+
+    async def watch_job(self, job_id: str) -> AsyncGenerator[Job, None]:
+        """The job now and at every change, until it is final."""
+        request = pb.WatchJobRequest(job_id=job_id)
+        last: Job | None = None
+
+        async def finished() -> bool:
+            return last is not None and last.state.final
+
+        jobs = self._connection.follow(self._jobs.WatchJob, lambda: request, Job, finished)
+        async with aclosing(jobs):
+            async for job in jobs:
+                if job != last:
+                    last = job
+                    yield job
+                if job.state.final:
+                    return
+
+    async def measurement(self, measurement_id: str) -> tuple[Measurement, Summary | None]:
+        """A measurement with its summary, which only the outcome OK has."""
+        request = pb.GetMeasurementRequest(measurement_id=measurement_id)
+        reply = await self._connection.reply(self._jobs.GetMeasurement, request)
+        summary = from_message(reply.summary, Summary) if reply.HasField("summary") else None
+        return from_message(reply.measurement, Measurement), summary
+
+    async def measure(
+        self,
+        path: Path,
+        target: Target,
+        selector: str = "*",
+        spec: MeasureSpec = MeasureSpec(),  # noqa: B008 - frozen
+        on_progress: Callable[[Job], None] | None = None,
+    ) -> tuple[Measurement, Summary | None]:
+        """Upload a model file and measure it on a device that ``selector`` means.
+
+        Cancelling this cancels the job.
+
+        Raises:
+            Unavailable: the farm could not run the job; the text says why.
+            Cancelled: somebody cancelled the job.
+        """
+        digest, size = await self.upload(path)
+        artifact = ArtifactRef(digest, size, FORMATS[target.runtime], path.name)
+        return await run_job(self, JobRequest("", artifact, target, selector, spec), on_progress)
+
+    # Studies
+
+    async def create_study(self, spec: StudySpec, idempotency_key: str = "") -> Study:
+        """Begin a study; the same key and spec give the existing one."""
+        request = pb.CreateStudyRequest(
+            spec=to_message(spec, study_pb2.StudySpec),
+            idempotency_key=idempotency_key or fresh_id("key"),
+        )
+        return await self._connection.value(self._studies.CreateStudy, request, Study)
+
+    async def study(self, study_id: str) -> Study:
+        """One study with what came out of it so far."""
+        request = pb.GetStudyRequest(study_id=study_id)
+        return await self._connection.value(self._studies.GetStudy, request, Study)
+
+    async def studies(self) -> list[Study]:
+        """All studies, newest first."""
+        request = pb.ListStudiesRequest()
+        reply = await self._connection.reply(self._studies.ListStudies, request)
+        return [from_message(each, Study) for each in reply.studies]
+
+    async def cancel_study(self, study_id: str) -> Study:
+        """Cancel a study; a final one is left as it is."""
+        request = pb.CancelStudyRequest(study_id=study_id)
+        return await self._connection.value(self._studies.CancelStudy, request, Study)
+
+    async def watch_study(
+        self, study_id: str, after_sequence: int = 0
+    ) -> AsyncGenerator[StudyEvent, None]:
+        """Every event after a sequence number, each once, until the study is final."""
+        last = after_sequence
+
+        def request() -> pb.WatchStudyRequest:
+            return pb.WatchStudyRequest(study_id=study_id, after_sequence=last)
+
+        async def finished() -> bool:
+            return (await self.study(study_id)).state.final
+
+        watch = self._studies.WatchStudy
+        events = self._connection.follow(watch, request, StudyEvent, finished)
+        async with aclosing(events):
+            async for event in events:
+                last = event.sequence
+                yield event
+
+    async def trials(self, study_id: str) -> list[Trial]:
+        """A study's trials in the order of their creation."""
+        request = pb.ListTrialsRequest(study_id=study_id)
+        return await self._connection.all(self._studies.ListTrials, request, Trial)
+
+    # The matrix
+
+    async def matrix(
+        self, study_id: str = "", chipset: str = "", model_name: str = ""
+    ) -> list[MatrixCell]:
+        """What ran where, and how well; each argument is a filter, empty means all."""
+        request = pb.QueryMatrixRequest(study_id=study_id, chipset=chipset, model_name=model_name)
+        return await self._connection.all(self._matrix.QueryMatrix, request, MatrixCell)
