@@ -148,8 +148,13 @@ class Assigner:
     # Sweeping
 
     async def _sweep_for_ever(self) -> None:
+        period_s = self._settings.heartbeat_s / 2
         while True:
-            await asyncio.sleep(self._settings.heartbeat_s / 2)
+            began_s = self._memory.now()
+            await asyncio.sleep(period_s)
+            if self._memory.now() - began_s > 2 * period_s:
+                # This process itself stood still: first hear what agents said meanwhile.
+                continue
             try:
                 await self._sweep()
             except Exception:  # noqa: BLE001 - whatever ails the database may pass

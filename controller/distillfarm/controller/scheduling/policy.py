@@ -64,7 +64,7 @@ def give_up(state: FarmState, now_s: float, patience_s: float) -> list[GiveUp]:
     """Give up jobs that every device refuses, and those without a device for too long."""
     decisions: list[GiveUp] = []
     for line in state.lines.values():
-        if not line.queues:
+        if not line.waiting:
             continue
         if line.hopeless:
             reason = _refusals(state, line)

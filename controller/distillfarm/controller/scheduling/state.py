@@ -42,7 +42,8 @@ class Line:
     ``refusals`` has every known device that the selector means, with the reason why it cannot run
     the target, empty when it can. ``present`` are those that can and are connected, ``idle`` those
     of them that could start now, longest idle first. ``unserved_since_s`` is when the last present
-    one left. ``queues`` are heaps by study; a heap may hold jobs that no longer wait.
+    one left. ``queues`` are heaps by study, which may hold jobs that no longer wait; ``waiting``
+    counts those that do.
     """
 
     need: Need
@@ -52,6 +53,7 @@ class Line:
     present: set[str] = field(default_factory=set)
     idle: dict[str, None] = field(default_factory=dict)
     queues: dict[str, list[Place]] = field(default_factory=dict)
+    waiting: int = 0
 
     @property
     def hopeless(self) -> bool:
@@ -90,13 +92,14 @@ class FarmState:
         request = job.request
         self._arrivals += 1
         self.waiting[job.job_id] = job
-        line = self._line(Need(request.selector, request.target), now_s)
+        line = self._line(_need(job), now_s)
+        line.waiting += 1
         place = Place(-request.priority, job.submitted_at_s, self._arrivals, job.job_id)
         heapq.heappush(line.queues.setdefault(request.study_id, []), place)
 
     def start_job(self, job: Job) -> None:
         """A job holds a device: it waits no more and counts for its study."""
-        self.waiting.pop(job.job_id, None)
+        self._unqueue(job.job_id)
         if job.job_id not in self._running:
             self._running[job.job_id] = job.request.study_id
             self.running_by_study[job.request.study_id] += 1
@@ -109,7 +112,7 @@ class FarmState:
 
     def forget_job(self, job_id: str) -> None:
         """A job is final or unknown: it neither waits nor runs."""
-        self.waiting.pop(job_id, None)
+        self._unqueue(job_id)
         self.end_job(job_id)
 
     def take_device(self, device_id: str) -> None:
@@ -135,19 +138,28 @@ class FarmState:
 
     def line_of(self, job: Job) -> Line | None:
         """The line in which such a job stands, if there is one."""
-        return self.lines.get(Need(job.request.selector, job.request.target))
+        return self.lines.get(_need(job))
+
+    def _unqueue(self, job_id: str) -> None:
+        job = self.waiting.pop(job_id, None)
+        if job is not None:
+            self.lines[_need(job)].waiting -= 1
 
     def _line(self, need: Need, now_s: float) -> Line:
         if need in self.lines:
             return self.lines[need]
         if len(self.lines) >= _SPARE_LINES:
-            for empty in [each for each in self.lines.values() if not self.jobs_in(each)]:
+            for empty in [each for each in self.lines.values() if not each.waiting]:
                 del self.lines[empty.need]
         line = self.lines[need] = Line(need, now_s)
         for device in self.devices.values():
             _judge(line, device)
             _place(line, device, now_s)
         return line
+
+
+def _need(job: Job) -> Need:
+    return Need(job.request.selector, job.request.target)
 
 
 def _judge(line: Line, device: Device) -> None:

@@ -1,0 +1,37 @@
+"""A controller for each test."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+from controller_farm import Farm, FarmFactory, running_farm
+
+from distillfarm.controller.settings import ControllerSettings
+from distillfarm.wire.transport import PLAINTEXT, ClientSecurity
+
+
+@pytest.fixture
+def make_farm(tmp_path: Path) -> FarmFactory:
+    """Call it for a controller on ``tmp_path``, with settings by name."""
+
+    def make(
+        *, security: ClientSecurity = PLAINTEXT, **changes: object
+    ) -> AbstractAsyncContextManager[Farm]:
+        given: dict[str, object] = {
+            "state_dir": tmp_path / "state",
+            "listen": "127.0.0.1:0",
+            "web_listen": "",
+            "heartbeat_s": 0.1,
+            "lease_s": 0.6,
+            "grace_s": 0.0,
+        }
+        return running_farm(ControllerSettings.model_validate(given | changes), security)
+
+    return make
+
+
+@pytest.fixture
+async def farm(make_farm: FarmFactory) -> AsyncIterator[Farm]:
+    async with make_farm() as farm:
+        yield farm
