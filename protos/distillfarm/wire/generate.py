@@ -18,7 +18,7 @@ from distillfarm.domain.errors import FarmError, InvalidRequest, MissingExtra
 from distillfarm.wire.compatibility import breaks
 
 PACKAGE = Path("distillfarm/wire/v1")
-RELEASED = "released.binpb"
+RELEASED = "released.bin"
 """The descriptors of the last release, beside the .proto files."""
 
 _PROTOS = Path(__file__).resolve().parents[2]
