@@ -50,7 +50,7 @@ def render(evidence: Evidence, signer: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        interval=_interval, bytes=_bytes, bound=format_bound, when=_when, points=_points
+        estimate=_estimate, bounds=_bounds, bytes=_bytes, bound=format_bound, when=_when
     )
     return environment.get_template("report.html.j2").render(
         study=evidence.study,
@@ -62,8 +62,10 @@ def render(evidence: Evidence, signer: str) -> str:
 
 def _part(evidence: Evidence, choice: Choice) -> ChipsetPart:
     here = [each for each in evidence.trials if each.chipset == choice.chipset]
-    # The choice's numbers are the final ones; the search's own stand below them.
-    front = decide.front(here)
+    # A finalist's search trial would show the same candidate twice.
+    settled = {each.candidate for each in here if each.final}
+    shown = [each for each in here if each.final or each.candidate not in settled]
+    front = decide.front(shown)
     rows = [_row(evidence, each, front) for each in here]
     finals = tuple(each for each in rows if each.trial.final)
     return ChipsetPart(
@@ -71,7 +73,7 @@ def _part(evidence: Evidence, choice: Choice) -> ChipsetPart:
         chosen=next((each for each in rows if each.trial.trial_id == choice.trial_id), None),
         finals=finals,
         searched=tuple(each for each in rows if not each.trial.final),
-        pareto=_image(plots.pareto(here, front, choice.trial_id)),
+        pareto=_image(plots.pareto(shown, front, choice.trial_id)),
         launches=_image(
             plots.launches(
                 [
@@ -99,17 +101,16 @@ def _fate(trial: Trial) -> tuple[str, str]:
     return trial.outcome.value, trial.outcome_reason
 
 
-def _interval(value: Interval | None, scale: float = 1.0) -> str:
-    if value is None:
-        return "not measured"
-    text = _number(value.value / scale)
-    if not value.bounded or value.low == value.high:
-        return text
-    return f"{text} [{_number(value.low / scale)}, {_number(value.high / scale)}]"
+def _estimate(value: Interval, scale: float = 1.0) -> str:
+    return _number(value.value / scale)
 
 
-def _points(value: Interval) -> str:
-    return f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
+def _bounds(value: Interval, scale: float = 1.0) -> str:
+    if not value.bounded:
+        return "one launch: no interval"
+    if value.low == value.high:
+        return ""
+    return f"[{_number(value.low / scale)}, {_number(value.high / scale)}]"
 
 
 def _number(value: float) -> str:

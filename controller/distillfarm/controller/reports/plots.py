@@ -1,6 +1,7 @@
 """Pictures of a study as inline SVG, readable on light and on dark paper."""
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
@@ -43,7 +44,7 @@ _STYLE: Any = {
     "text.parse_math": False,
 }
 _NS_PER_MS = 1e6
-_MAX_STRIP_SAMPLES = 150
+_MAX_STRIP_SAMPLES = 80
 
 
 def pareto(trials: Sequence[Trial], front: frozenset[str], chosen: str) -> str:
@@ -81,7 +82,8 @@ def pareto(trials: Sequence[Trial], front: frozenset[str], chosen: str) -> str:
         axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
         axes.set_xlabel("warm p90 in ms, 95 % interval over launches (logarithmic)")
         axes.set_ylabel("quality on the test split")
-        axes.legend(frameon=False, fontsize=9)
+        _name_front(axes, scored, front)
+        _legend_above(axes)
         return _svg(figure)
 
 
@@ -98,7 +100,7 @@ def launches(measured: Sequence[tuple[str, Measured]]) -> str:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
         axes.set_xlabel(
-            "one inference in ms: each point a sample, each shade a launch, | its median"
+            "milliseconds for one inference (logarithmic)"
         )
         return _svg(figure)
 
@@ -124,31 +126,34 @@ def curves(evidence: Evidence) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel("quality on the selection split")
-        axes.legend(frameon=False, fontsize=8)
+        _legend_above(axes)
         return _svg(figure)
 
 
 def _curves(evidence: Evidence) -> Iterator[tuple[str, tuple[CurvePoint, ...]]]:
-    seen: set[tuple[str, tuple[CurvePoint, ...]]] = set()
+    seen: set[str] = set()
     for trial in evidence.trials:
         reports: tuple[PassReport, ...] = trial.exported.reports if trial.exported else ()
         for index, report in enumerate(reports):
             before = "+".join(str(each.spec) for each in reports[: index + 1])
-            if report.curve and (before, report.curve) not in seen:
-                seen.add((before, report.curve))
+            if report.curve and before not in seen:
+                seen.add(before)
                 yield _short(before), report.curve
 
 
 def _strip(axes: Axes, row: int, each: Measured) -> None:
+    height = 0.7 / len(each.measurement.launches)
     for number, launch in enumerate(each.measurement.launches):
+        middle = row + 0.35 - height * (number + 0.5)
         samples = np.asarray(launch.samples_ns, dtype=float) / _NS_PER_MS
         step = max(1, len(samples) // _MAX_STRIP_SAMPLES)
         shown = samples[::step]
         # A fixed low-discrepancy spread, so that the same study gives the same picture.
-        spread = row + 0.5 * ((np.arange(len(shown)) * 0.618034) % 1.0 - 0.5)
+        spread = middle + 0.8 * height * ((np.arange(len(shown)) * 0.618034) % 1.0 - 0.5)
         colour = _COLOURS[number % len(_COLOURS)]
         axes.plot(shown, spread, ".", markersize=2.2, alpha=0.35, color=colour)
-        axes.plot(np.median(samples), row, "|", markersize=16, markeredgewidth=1.5, color=colour)
+        median = float(np.median(samples))
+        axes.vlines(median, middle - height / 2, middle + height / 2, color=_INK, linewidth=1.6)
 
 
 def _ring(axes: Axes, scored: Sequence[tuple[Trial, Score]], chosen: str) -> None:
@@ -164,6 +169,29 @@ def _ring(axes: Axes, scored: Sequence[tuple[Trial, Score]], chosen: str) -> Non
                 linestyle="none",
                 label="chosen",
             )
+
+
+def _name_front(axes: Axes, scored: Sequence[tuple[Trial, Score]], front: frozenset[str]) -> None:
+    latencies = [score.warm_p90_ms.value for _, score in scored]
+    middle = math.sqrt(min(latencies) * max(latencies))
+    for trial, score in scored:
+        if trial.trial_id not in front:
+            continue
+        right = score.warm_p90_ms.value > middle
+        axes.annotate(
+            _short(str(trial.candidate.recipe)),
+            (score.warm_p90_ms.value, score.quality.value),
+            xytext=(-9 if right else 9, 5),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            fontsize=8,
+        )
+
+
+def _legend_above(axes: Axes) -> None:
+    axes.legend(
+        frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2
+    )
 
 
 def _bars(interval: Interval) -> list[list[float]] | None:

@@ -1,0 +1,55 @@
+"""Which chipsets and targets a study has before it."""
+
+from dataclasses import replace
+
+import farm_samples
+
+from distillfarm.controller.lab import survey
+from distillfarm.domain.hardware import Chipset, Device, DeviceStatus, matches
+
+ONNX, LITERT = farm_samples.ONNX, farm_samples.LITERT
+
+
+def device(name: str, chipset: Chipset = Chipset("Google", "Tensor G2")) -> Device:
+    info = replace(farm_samples.device_info(name), chipset=chipset)
+    return Device(f"device-{name}", "agent", info, DeviceStatus.IDLE, 0.0)
+
+
+def test_devices_of_one_chipset_are_one_place() -> None:
+    other = device("c", chipset=Chipset("Qualcomm", "SM8550"))
+    lab = survey([device("a"), device("b"), other], [ONNX], "*")
+    assert [each.chipset for each in lab] == ["Google Tensor G2", "Qualcomm SM8550"]
+    assert lab[0].device_ids == ("device-a", "device-b")
+    assert matches(device("b"), lab[0].selector)
+    assert not matches(other, lab[0].selector)
+
+
+def test_the_study_s_own_selector_still_holds() -> None:
+    lab = survey([device("a")], [ONNX], "agent=agent")
+    assert lab[0].selector == "agent=agent,chipset=Google Tensor G2"
+
+
+def test_offline_and_drained_devices_do_not_count() -> None:
+    gone = replace(device("a"), status=DeviceStatus.OFFLINE)
+    drained = replace(device("b"), status=DeviceStatus.DRAINED)
+    assert survey([gone, drained], [ONNX], "*") == ()
+
+
+def test_a_target_that_every_device_refuses_is_named_with_the_reason() -> None:
+    refused = farm_samples.device_info("a", refusal="library is missing")
+    lab = survey([replace(device("a"), info=refused)], [ONNX, LITERT], "*")
+    assert lab[0].targets == (LITERT,)
+    assert (lab[0].unsupported[0].target, lab[0].unsupported[0].reason) == (
+        ONNX,
+        "library is missing",
+    )
+
+
+def test_one_willing_device_is_enough_for_a_target() -> None:
+    refused = replace(device("a"), info=farm_samples.device_info("a", refusal="no"))
+    assert survey([refused, device("b")], [ONNX], "*")[0].targets == (ONNX,)
+
+
+def test_a_chipset_whose_name_has_a_comma_is_meant_by_its_device() -> None:
+    odd = device("a", chipset=Chipset("Acme, Inc.", "X1"))
+    assert matches(odd, survey([odd], [ONNX], "*")[0].selector)
