@@ -68,7 +68,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # hatchling comes first so that every build uses the pinned one instead of fetching its own;
-# --no-compile leaves byte code to the first import, which saves a fifth of the time.
+# --no-compile leaves byte code to the first import, which needs only a part of it.
 define INSTALL
 	@echo "Setting up $(VENV) with distillfarm[$(1)]; the first time takes minutes"
 	@$(PIP) install --quiet --no-compile --constraint constraints.txt hatchling editables
