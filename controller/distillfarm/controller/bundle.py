@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import stat
 import tarfile
 import tempfile
@@ -37,6 +38,8 @@ _SUFFIXES = {
     ModelFormat.COREML: ".mlpackage.tar",
 }
 _MAX_NAME = 100
+# Model signing says what differs in the text of its error only, with whole digests between.
+_CHANGED = re.compile(r"Hash mismatch for \\?'(.+?)\\?':")
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,9 @@ def verify(folder: Path, public_key: Path | None = None) -> BundleCheck:
     problems = _compare(folder)
     broken = signature_problem(folder, key)
     if broken and not problems:
-        problems = [f"the signature does not hold: {_safe(broken)}"]
+        changed = ", ".join(_CHANGED.findall(broken))
+        reason = f"changed since: {changed}" if changed else broken
+        problems = [f"the signature does not hold: {_safe(reason)}"]
     return BundleCheck(tuple(problems), signer, trusted=public_key is not None)
 
 

@@ -10,7 +10,10 @@ from distillfarm.domain.hardware import Chipset, Device, DeviceStatus, matches
 ONNX, LITERT = farm_samples.ONNX, farm_samples.LITERT
 
 
-def device(name: str, chipset: Chipset = Chipset("Google", "Tensor G2")) -> Device:
+TENSOR = Chipset("Google", "Tensor G2")
+
+
+def device(name: str, chipset: Chipset = TENSOR) -> Device:
     info = replace(farm_samples.device_info(name), chipset=chipset)
     return Device(f"device-{name}", "agent", info, DeviceStatus.IDLE, 0.0)
 

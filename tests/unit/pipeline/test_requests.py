@@ -1,6 +1,7 @@
 """The id of a request, which is the key of the cache."""
 
 from dataclasses import replace
+from typing import cast
 from unittest.mock import create_autospec
 
 import farm_samples
@@ -78,7 +79,9 @@ def test_the_code_version_is_the_same_in_every_process_of_this_code() -> None:
 
 def refusing(error: Exception) -> AnyWorkshop:
     """A workshop that cannot apply any pass."""
-    return create_autospec(AnyWorkshop, **{"apply.side_effect": error})  # type: ignore[no-any-return]
+    workshop = create_autospec(AnyWorkshop, instance=True)
+    workshop.apply.side_effect = error
+    return cast("AnyWorkshop", workshop)
 
 
 def nothing(*_: object) -> None:

@@ -1,0 +1,222 @@
+"""The folder that a study delivers, and what checking it finds out."""
+
+import json
+import subprocess
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import farm_samples
+import pytest
+from made_trials import exported_of, make_trial
+
+from distillfarm.controller.bundle import build_bundle, unpack, verify, write_bundle
+from distillfarm.controller.decide import Entrant, choose
+from distillfarm.controller.reports.evidence import Evidence, Measured, gather
+from distillfarm.controller.signing import signing_key
+from distillfarm.controller.statistics import summarise
+from distillfarm.controller.store.sql import SqlStore
+from distillfarm.domain.errors import AlreadyExists, InvalidRequest
+from distillfarm.domain.hardware import Device, DeviceStatus
+from distillfarm.domain.job import Lease
+from distillfarm.domain.sla import parse_sla
+from distillfarm.domain.study import Study, StudyState
+from distillfarm.domain.variant import Refusal
+from distillfarm.wire.blobs import LocalBlobs
+
+SLA = parse_sla("warm_p90<=10ms, energy<=1mJ")
+HOSTILE = '"><script>alert(1)</script>\x1b[31m../../etc'
+
+
+@pytest.fixture(name="blobs")
+def _blobs(tmp_path: Path) -> LocalBlobs:
+    return LocalBlobs(tmp_path / "blobs")
+
+
+@pytest.fixture(name="evidence")
+def _evidence(blobs: LocalBlobs) -> Evidence:
+    """A study with a winner, the reference and a refused candidate, under a hostile name."""
+    digest = blobs.put_bytes(b"the artifact")
+    trial = make_trial("int8_static")
+    exported = exported_of(trial)
+    artifact = replace(exported.artifact, digest=digest, name=HOSTILE)
+    trial = replace(trial, exported=replace(exported, artifact=artifact), final=True)
+    trial = replace(trial, measurement_ids=("measurement-1",))
+    reference = replace(make_trial("original", p90_ms=3.0, reference=True), final=True)
+    refused = replace(
+        make_trial("fp16"),
+        exported=None,
+        score=None,
+        outcome=None,
+        refusal=Refusal("fp16", f"operator {HOSTILE} cannot be done"),
+    )
+    choice = choose(f"chip {HOSTILE}", [Entrant(trial), Entrant(reference)], SLA)
+    trials = tuple(replace(each, chipset=choice.chipset) for each in (trial, reference, refused))
+    spec = farm_samples.study_spec(HOSTILE)
+    study = Study("study-1", spec, StudyState.DONE, 1.0, 2.0, choices=(choice,))
+    lease = Lease("job", "device-1", "agent", 1, 0.0)
+    measurement = replace(farm_samples.measurement(lease), measurement_id="measurement-1")
+    device = Device("device-1", "agent", farm_samples.device_info(), DeviceStatus.IDLE, 0.0)
+    measured = Measured(trial.trial_id, measurement, device, summarise(measurement))
+    return Evidence(study, trials, (measured,))
+
+
+@pytest.fixture(name="bundle")
+def _bundle(tmp_path: Path, evidence: Evidence, blobs: LocalBlobs) -> Path:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    write_bundle(folder, evidence, blobs, signing_key(tmp_path / "state"))
+    return folder
+
+
+def test_a_bundle_holds_the_artifact_and_all_of_its_evidence(bundle: Path) -> None:
+    verdict = json.loads((bundle / "verdicts.json").read_text())[0]
+    assert (bundle / verdict["file"]).read_bytes() == b"the artifact"
+    lineage = json.loads((bundle / verdict["file"]).with_name("lineage.json").read_text())
+    assert lineage["recipe"] == "int8_static"
+    assert lineage["source"]["digest"] == farm_samples.DIGEST
+    raw = json.loads((bundle / "measurements" / "measurement-1.json").read_text())
+    assert raw["launches"][0]["samples_ns"] == [1_000_000] * 10
+    assert len(json.loads((bundle / "trials.json").read_text())) == 3
+    assert verdict["verdict"]["bounds"][1]["reason"] == "not measured: no meter"
+
+
+def test_a_fresh_bundle_is_whole(bundle: Path, tmp_path: Path) -> None:
+    check = verify(bundle)
+    assert (check.problems, check.ok, check.trusted) == ((), True, False)
+    assert check.signer == signing_key(tmp_path / "state").fingerprint
+    assert verify(bundle, bundle / "signing-key.pub").trusted
+
+
+def test_the_checksums_are_those_of_sha256sum(bundle: Path) -> None:
+    command = ["sha256sum", "--check", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(command, cwd=bundle, check=False).returncode == 0
+
+
+def _change(folder: Path) -> None:
+    with (folder / "study.json").open("ab") as file:
+        file.write(b" ")
+
+
+def _remove(folder: Path) -> None:
+    (folder / "report.html").unlink()
+
+
+def _add(folder: Path) -> None:
+    (folder / "chipsets" / "new\x1b[2J.bin").write_bytes(b"x")
+
+
+def _add_hidden(folder: Path) -> None:
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_bytes(b"x")
+
+
+def _link(folder: Path) -> None:
+    (folder / "passwd").symlink_to("/etc/passwd")
+
+
+def _link_folder(folder: Path) -> None:
+    (folder / "more").symlink_to("/etc", target_is_directory=True)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "problem"),
+    [
+        (_change, "study.json: changed"),
+        (_remove, "report.html: missing"),
+        (_add, "chipsets/new\\x1b[2J.bin: added"),
+        (_add_hidden, ".git/config: added"),
+        (_link, "passwd: neither a file nor a folder (a link?)"),
+        (_link_folder, "more: neither a file nor a folder (a link?)"),
+    ],
+)
+def test_every_kind_of_tampering_is_named(
+    bundle: Path, tamper: Callable[[Path], None], problem: str
+) -> None:
+    tamper(bundle)
+    assert verify(bundle).problems == (problem,)
+
+
+def test_checksums_that_were_mended_do_not_help(bundle: Path) -> None:
+    before = (bundle / "study.json").read_bytes()
+    sums = (bundle / "SHA256SUMS").read_text()
+    (bundle / "study.json").write_bytes(before + b" ")
+    command = ["sha256sum", "study.json"]
+    line = subprocess.run(command, cwd=bundle, check=True, capture_output=True, text=True).stdout
+    kept = [each for each in sums.splitlines() if not each.endswith("  study.json")]
+    (bundle / "SHA256SUMS").write_text("\n".join([*kept, line]))
+    (problem,) = verify(bundle).problems
+    assert problem == "the signature does not hold: changed since: SHA256SUMS, study.json"
+
+
+def test_another_key_is_noticed_only_by_those_who_know_the_right_one(
+    bundle: Path, tmp_path: Path, evidence: Evidence, blobs: LocalBlobs
+) -> None:
+    forged = tmp_path / "forged"
+    forged.mkdir()
+    write_bundle(forged, evidence, blobs, signing_key(tmp_path / "thief"))
+    assert verify(forged).ok
+    check = verify(forged, bundle / "signing-key.pub")
+    assert "the signature does not hold" in check.problems[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 100, b"[" * 100_000])
+def test_a_broken_signature_is_a_problem_and_no_crash(bundle: Path, content: bytes) -> None:
+    (bundle / "model.sig").write_bytes(content)
+    assert "the signature does not hold" in verify(bundle).problems[0]
+
+
+def test_what_is_no_bundle_is_said(tmp_path: Path, bundle: Path) -> None:
+    with pytest.raises(InvalidRequest, match="is no bundle"):
+        verify(tmp_path)
+    (tmp_path / "key").write_text("no key")
+    with pytest.raises(InvalidRequest, match="not a public key"):
+        verify(bundle, tmp_path / "key")
+
+
+def test_the_key_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    first, second = signing_key(tmp_path), signing_key(tmp_path)
+    assert first == second
+    assert first.private.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_stored_bundle_unpacks_to_a_whole_one(
+    tmp_path: Path, evidence: Evidence, blobs: LocalBlobs
+) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path / 'farm.sqlite'}")
+    store.create_study("study-1", evidence.study.spec, 1.0)
+    study = replace(evidence.study, choices=())
+    assert gather(study, store).trials == ()
+    artifact = build_bundle(study, store, blobs, signing_key(tmp_path / "state"))
+    unpack(blobs.path(artifact.digest), tmp_path / "out")
+    assert verify(tmp_path / "out").ok
+    assert "/" not in artifact.name
+    with pytest.raises(AlreadyExists, match="is not empty"):
+        unpack(blobs.path(artifact.digest), tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["../out.txt", "a/../../out.txt"])
+def test_an_archive_that_would_write_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    archive = tmp_path / "bad.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.addfile(tarfile.TarInfo(name))
+    with pytest.raises(InvalidRequest, match="cannot be unpacked"):
+        unpack(archive, tmp_path / "deep" / "folder")
+    assert not list(tmp_path.rglob("out.txt"))
+
+
+def test_the_report_is_harmless_and_needs_no_network(bundle: Path) -> None:
+    page = (bundle / "report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    for loader in ("src=", "<link", "@import", "url(http", "<iframe"):
+        assert loader not in page
+
+
+def test_the_report_says_what_was_refused_and_what_was_not_measured(bundle: Path) -> None:
+    page = (bundle / "report.html").read_text()
+    assert "cannot be done" in page
+    assert "not measured: no meter" in page
+    assert page.count("<svg") == 2
+    assert "the reference" in page
