@@ -64,16 +64,18 @@ def summarise(measurement: Measurement, platform: Platform = Platform.HOST) -> S
     """What the launches of a measurement say in few numbers.
 
     Args:
-        measurement: at least one launch, each with at least one warm sample.
+        measurement: at least one launch, each with at least one warm sample. One launch is a
+            value without bounds, see ``over_launches``, and counts as stable: nothing speaks
+            against it, and nothing for it.
         platform: of the device, which decides how much variation is too much.
 
     Raises:
-        InvalidRequest: the measurement has no launches: its outcome is its only result.
+        InvalidRequest: there is nothing to summarise: the outcome is the only result.
     """
     launches = measurement.launches
-    if not launches:
+    if not launches or not all(each.samples_ns for each in launches):
         raise InvalidRequest(
-            f"{measurement.measurement_id}: no launches to summarise, "
+            f"{measurement.measurement_id}: no launches to summarise, or one without samples; "
             f"outcome {measurement.outcome.value}"
         )
 

@@ -1,5 +1,6 @@
 """A controller for each test."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -29,6 +30,14 @@ def make_farm(tmp_path: Path) -> FarmFactory:
         return running_farm(ControllerSettings.model_validate(given | changes), security)
 
     return make
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 @pytest.fixture

@@ -62,6 +62,18 @@ def test_interval_covers_the_true_median_of_noisy_launches(launches: int) -> Non
     assert 0.93 <= hits / 2000 <= 0.97
 
 
+def test_intervals_over_iterations_would_miss_the_true_median() -> None:
+    # Why the launch is the unit: the same arithmetic over one launch's samples is sure of itself
+    # and wrong, since its spread is not the spread that matters.
+    generator = np.random.default_rng(0)
+    hits = 0
+    for _ in range(500):
+        launch_median = 2.0 * np.exp(generator.normal(0, 0.1))
+        drawn = over_launches(list(launch_median * np.exp(generator.normal(0, 0.02, 200))))
+        hits += drawn.low <= 2.0 <= drawn.high
+    assert hits / 500 < 0.1
+
+
 def test_one_launch_has_no_bounds() -> None:
     interval = over_launches([2.0])
     assert interval.value == pytest.approx(2.0)
@@ -101,6 +113,11 @@ def test_an_emulated_device_is_never_stable() -> None:
 def test_a_measurement_without_launches_has_no_summary() -> None:
     with pytest.raises(InvalidRequest, match="outcome ok"):
         summarise(measurement())
+
+
+def test_a_launch_without_samples_has_no_summary() -> None:
+    with pytest.raises(InvalidRequest, match="without samples"):
+        summarise(measurement(launch([1.0]), launch([])))
 
 
 def test_npus_must_be_steadier_than_cpus() -> None:
