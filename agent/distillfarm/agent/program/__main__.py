@@ -74,13 +74,15 @@ def _launch(order: Order, answers: int) -> None:
         _say(answers, event="first", first_inference_ns=done_ns - first_ns)
         gc.collect()
         gc.disable()
-        warmup_ns, stationary = loop.warm_up(invoke, order.max_warmup)
+        warmup_ns = loop.warm_up(invoke, order.max_warmup)
+        sampling_ns = clock()
         samples_ns = loop.sample(
             invoke,
             max(order.iterations, loop.LEAST_SAMPLES),
             order.max_sampling_s,
             loop.LEAST_SAMPLES,
         )
+        sampled_ns = clock()
         peak_bytes, resident_bytes = memory.peak_bytes(), memory.resident_bytes()
         for case in cases[1:]:
             model.bind(case.inputs)()
@@ -96,8 +98,9 @@ def _launch(order: Order, answers: int) -> None:
         load_ns=loaded_ns - begin_ns,
         first_inference_ns=done_ns - first_ns,
         warmup_ns=warmup_ns,
-        stationary=stationary,
         samples_ns=samples_ns,
+        sampling_began_ns=sampling_ns,
+        sampling_ended_ns=sampled_ns,
         memory={
             "peak_method": memory.PEAK_METHOD,
             "baseline_bytes": baseline_bytes,

@@ -146,7 +146,8 @@ def _quantised(array: "Array", details: Any) -> "Array":
     if not scale:
         return array
     limits = np.iinfo(details["dtype"])
-    return np.clip(np.rint(array / scale) + zero, limits.min, limits.max).astype(details["dtype"])
+    whole = np.clip(np.rint(array / scale) + zero, limits.min, limits.max)
+    return np.asarray(whole, details["dtype"])
 
 
 def _real(array: "Array", details: Any) -> "Array":

@@ -10,11 +10,11 @@ LEAST_SAMPLES = 10
 Invoke = Callable[[], object]
 
 
-def warm_up(invoke: Invoke, most: int) -> tuple[list[int], bool]:
+def warm_up(invoke: Invoke, most: int) -> list[int]:
     """Infer in blocks of 5 until the medians of two blocks in a row differ by at most 2 %.
 
     Returns:
-        The samples in nanoseconds, at most ``most``, and whether they became stationary.
+        The samples in nanoseconds; as many as ``most`` when they never became stationary.
     """
     taken: list[int] = []
     before_ns = 0
@@ -23,9 +23,9 @@ def warm_up(invoke: Invoke, most: int) -> tuple[list[int], bool]:
         taken += block
         median_ns = sorted(block)[len(block) // 2]
         if before_ns and abs(median_ns - before_ns) <= STATIONARY_WITHIN * before_ns:
-            return taken, True
+            break
         before_ns = median_ns
-    return taken, False
+    return taken
 
 
 def sample(invoke: Invoke, count: int, max_s: float, least: int = 0) -> list[int]:

@@ -1,0 +1,1 @@
+"""How each kind of device is found and driven."""

@@ -1,0 +1,32 @@
+"""Finds this computer: one device, always there."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from distillfarm.agent.drivers.host import facts
+from distillfarm.agent.drivers.host.driver import HostDriver
+from distillfarm.agent.gates import FreeMemory, QuietHost
+from distillfarm.agent.meters.rapl import RaplMeter
+from distillfarm.agent.protocols import Attached
+from distillfarm.agent.settings import AgentSettings
+
+
+class HostSource:
+    """A ``protocols.DeviceSource`` of one device."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._folder = settings.folder
+
+    async def watch(self) -> AsyncIterator[tuple[Attached, ...]]:
+        """This computer, once; it never goes away."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        yield (
+            Attached(
+                serial=facts.serial(self._folder),
+                driver=HostDriver(self._folder / "host"),
+                gates=(QuietHost(), FreeMemory()),
+                meters=(),
+                energy=RaplMeter(),
+            ),
+        )
+        await asyncio.Event().wait()

@@ -1,0 +1,1 @@
+"""How each runtime executes an artifact on a device."""

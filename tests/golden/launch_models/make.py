@@ -1,0 +1,172 @@
+"""Makes the models of this folder: ``python tests/golden/launch_models/make.py``.
+
+Needs onnx and tensorflow; made with onnx 1.23 and tensorflow 2.21.
+"""
+
+from pathlib import Path
+
+import flatbuffers
+import numpy as np
+import onnx
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+from onnx import TensorProto, helper, numpy_helper
+
+FOLDER = Path(__file__).parent
+SHIPPED = FOLDER.parents[2] / "agent/distillfarm/agent/drivers/host/models"
+
+
+def main() -> None:
+    """Write every model."""
+    SHIPPED.mkdir(exist_ok=True)
+    write_onnx(SHIPPED / "tiny.onnx", *tiny())
+    write_onnx(FOLDER / "cnn.onnx", *cnn())
+    write_onnx(FOLDER / "endless.onnx", *endless())
+    write_onnx(FOLDER / "growing.onnx", *growing())
+    write_onnx(FOLDER / "terabytes.onnx", *terabytes())
+    (SHIPPED / "tiny.tflite").write_bytes(tiny_tflite())
+    (FOLDER / "cnn.tflite").write_bytes(cnn_tflite())
+    (FOLDER / "crashing.tflite").write_bytes(crashing_tflite())
+
+
+def write_onnx(path: Path, nodes: list, inputs: list, outputs: list, weights: dict) -> None:
+    """One graph of opset 17 with its weights inside."""
+    values = [numpy_helper.from_array(each, name) for name, each in weights.items()]
+    graph = helper.make_graph(nodes, path.stem, inputs, outputs, values)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def floats(name: str, *shape: int | str | None) -> onnx.ValueInfoProto:
+    """A float32 input or output."""
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def tiny() -> tuple[list, list, list, dict]:
+    """A convolution and an activation."""
+    nodes = [
+        helper.make_node("Conv", ["image", "weight"], ["sum"]),
+        helper.make_node("Relu", ["sum"], ["out"]),
+    ]
+    weight = np.linspace(-1, 1, 9, dtype=np.float32).reshape(1, 1, 3, 3)
+    return nodes, [floats("image", 1, 1, 8, 8)], [floats("out", 1, 1, 6, 6)], {"weight": weight}
+
+
+def weights_of_cnn() -> dict[str, np.ndarray]:
+    """Random but fixed weights."""
+    noise = np.random.default_rng(7)
+    shapes = {"w1": (16, 1, 3, 3), "w2": (32, 16, 3, 3), "w3": (32, 10)}
+    return {name: (noise.standard_normal(s) / 4).astype(np.float32) for name, s in shapes.items()}
+
+
+def cnn() -> tuple[list, list, list, dict]:
+    """Two convolutions, pooling and a classifier, for a free number of 28x28 images."""
+    nodes = [
+        helper.make_node("Conv", ["image", "w1"], ["c1"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("Conv", ["r1", "w2"], ["c2"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c2"], ["r2"]),
+        helper.make_node("GlobalAveragePool", ["r2"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "w3"], ["logits"]),
+    ]
+    inputs, outputs = [floats("image", "batch", 1, 28, 28)], [floats("logits", "batch", 10)]
+    return nodes, inputs, outputs, weights_of_cnn()
+
+
+def loop_of(body_nodes: list, state: onnx.ValueInfoProto, last: onnx.ValueInfoProto) -> tuple:
+    """A Loop that says of itself that it never ends."""
+    body = helper.make_graph(
+        body_nodes,
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            state,
+        ],
+        [helper.make_tensor_value_info("go_on", TensorProto.BOOL, []), last],
+    )
+    nodes = [helper.make_node("Loop", ["turns", "yes", "x"], ["y"], body=body)]
+    weights = {"turns": np.array(2**62, np.int64), "yes": np.array(True)}
+    return nodes, [floats("x", None)], [floats("y", None)], weights
+
+
+def endless() -> tuple:
+    """A loop that adds for ever."""
+    nodes = [
+        helper.make_node("Identity", ["go"], ["go_on"]),
+        helper.make_node("Add", ["v", "v"], ["v_out"]),
+    ]
+    return loop_of(nodes, floats("v", None), floats("v_out", None))
+
+
+def growing() -> tuple:
+    """A loop whose state becomes twice as large at every turn."""
+    nodes = [
+        helper.make_node("Identity", ["go"], ["go_on"]),
+        helper.make_node("Concat", ["v", "v"], ["v_out"], axis=0),
+    ]
+    return loop_of(nodes, floats("v", None), floats("v_out", None))
+
+
+def terabytes() -> tuple:
+    """A tensor of 4 TiB in a few bytes of file."""
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["huge"]),
+        helper.make_node("ReduceSum", ["huge"], ["sum"]),
+        helper.make_node("Add", ["x", "sum"], ["y"]),
+    ]
+    weights = {"shape": np.array([2**40], np.int64)}
+    return nodes, [floats("x", 1)], [floats("y", 1)], weights
+
+
+def tiny_tflite() -> bytes:
+    """The same as ``tiny``, channels last."""
+    weight = tf.reshape(tf.linspace(-1.0, 1.0, 9), (3, 3, 1, 1))
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 1), tf.float32, name="image")])
+    def run(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"out": tf.nn.relu(tf.nn.conv2d(image, weight, 1, "VALID"))}
+
+    return to_tflite(run)
+
+
+def cnn_tflite() -> bytes:
+    """The same as ``cnn`` for one image, channels last."""
+    weights = weights_of_cnn()
+    first, second = (tf.transpose(weights[name], (2, 3, 1, 0)) for name in ("w1", "w2"))
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32, name="image")])
+    def run(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        hidden = tf.nn.relu(tf.nn.conv2d(image, first, 1, "SAME"))
+        hidden = tf.nn.relu(tf.nn.conv2d(hidden, second, 1, "SAME"))
+        return {"logits": tf.reduce_mean(hidden, (1, 2)) @ weights["w3"]}
+
+    return to_tflite(run)
+
+
+def crashing_tflite() -> bytes:
+    """A loop whose body is the graph that it stands in: LiteRT's stack overflows, SIGSEGV."""
+
+    @tf.function(input_signature=[tf.TensorSpec((1,), tf.float32, name="x")])
+    def run(x: tf.Tensor) -> tf.Tensor:
+        return tf.while_loop(lambda v: v[0] < 10.0, lambda v: (v + 1.0,), (x,))[0]
+
+    model = schema.ModelT.InitFromPackedBuf(to_tflite(run), 0)
+    model.subgraphs[0].operators[0].builtinOptions.bodySubgraphIndex = 0
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def to_tflite(function: tf.types.experimental.GenericFunction) -> bytes:
+    """Convert, with the signature's names."""
+    module = tf.Module()
+    module.run = function
+    concrete = function.get_concrete_function()
+    return tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert()
+
+
+if __name__ == "__main__":
+    main()
