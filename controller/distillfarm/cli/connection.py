@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from distillfarm.cli.console import say
 from distillfarm.cli.embedded import Plan, embedded_farm
-from distillfarm.cli.options import DEFAULT_ADDRESS, Connection
+from distillfarm.cli.options import DEFAULT_ADDRESS, DEFAULT_STATE_DIR, Connection
 from distillfarm.cli.tenancy import running_farm, starting, usage
 from distillfarm.domain.errors import Unavailable, WrongState
 
@@ -27,7 +27,9 @@ _START_WITHIN_S = 120.0
 async def connected(
     connection: Connection, *, start: bool = False, worker: bool = False
 ) -> AsyncIterator["Client"]:
-    """A client of the controller named, else of this folder's farm, else of the default address.
+    """A client of the controller named, else of the state folder's farm.
+
+    Who names neither gets what serves at the default address, where there is no such farm.
 
     With ``start`` a farm is started for the duration of the block where there is none; with
     ``worker`` it can compress.
@@ -42,7 +44,7 @@ async def connected(
         if not address:
             if not start:
                 raise Unavailable(
-                    f"no controller answers at {DEFAULT_ADDRESS} and no farm runs in "
+                    f"no controller found: none was named and no farm runs in "
                     f"{connection.state_dir}; start one: distillfarm up"
                 )
             say(
@@ -77,6 +79,9 @@ async def _find(state_dir: Path, worker: bool, stack: AsyncExitStack) -> str:
                 )
             stack.enter_context(attempt.pop_all())
             return farm.address
+    # Who names a folder means the farm of that folder, not whichever serves on this computer.
+    if state_dir != DEFAULT_STATE_DIR:
+        return ""
     return DEFAULT_ADDRESS if await asyncio.to_thread(_answers, DEFAULT_ADDRESS) else ""
 
 

@@ -64,7 +64,7 @@ def _connection_options(
         typer.Option(
             metavar="HOST:PORT",
             envvar="DISTILLFARM_CONTROLLER",
-            help=f"Without it: the farm of --state-dir, else {DEFAULT_ADDRESS}.",
+            help=f"Without it: the farm of --state-dir; without both, {DEFAULT_ADDRESS} too.",
         ),
     ] = "",
     token: Annotated[
