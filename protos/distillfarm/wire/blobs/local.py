@@ -18,8 +18,8 @@ from distillfarm.domain.errors import (
     NotFound,
     WrongState,
 )
-from distillfarm.domain.ids import digest_bytes, is_digest
-from distillfarm.wire.blobs.protocol import digest_file
+from distillfarm.domain.ids import digest_bytes
+from distillfarm.wire.blobs.protocol import digest_file, hex_digits
 
 _COPY_BYTES = 4 * 2**20
 # One write of 4 MiB takes several times as long as sixteen of 256 KiB (ext4, Linux 6.18).
@@ -85,7 +85,7 @@ class LocalBlobs:
             size = self.size(digest)
             return size, size
         best = (0, 0)
-        for path in self._partial.glob(f"{_hex(digest)}.*"):
+        for path in self._partial.glob(f"{hex_digits(digest)}.*"):
             try:
                 received = path.stat().st_size
             except FileNotFoundError:
@@ -133,7 +133,7 @@ class LocalBlobs:
         partial, final = self._partial_path(digest, size), self._final(digest)
         file.seek(0)
         found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != _hex(digest):
+        if found != hex_digits(digest):
             partial.unlink()
             raise DigestMismatch(
                 f"blob {digest}: the bytes received are sha256:{found}; send again"
@@ -199,17 +199,11 @@ class LocalBlobs:
                 continue  # Completed since.
 
     def _final(self, digest: str) -> Path:
-        name = _hex(digest)
+        name = hex_digits(digest)
         return self._complete / name[:2] / name
 
     def _partial_path(self, digest: str, size: int) -> Path:
-        return self._partial / f"{_hex(digest)}.{size}"
-
-
-def _hex(digest: str) -> str:
-    if not is_digest(digest):
-        raise InvalidRequest(f"{digest[:80]!r} is no digest; write sha256: and 64 hex digits")
-    return digest.removeprefix("sha256:")
+        return self._partial / f"{hex_digits(digest)}.{size}"
 
 
 def _is_still(path: Path, file: BufferedRandom) -> bool:

@@ -11,7 +11,7 @@ from obstore.store import ObjectStore
 from distillfarm.domain.errors import NotFound, Unavailable
 from distillfarm.domain.ids import digest_bytes
 from distillfarm.wire.blobs.local import LocalBlobs
-from distillfarm.wire.blobs.protocol import digest_file
+from distillfarm.wire.blobs.protocol import digest_file, hex_digits
 
 
 class ObjectBlobs:
@@ -95,7 +95,7 @@ class ObjectBlobs:
 
 
 def _key(digest: str) -> str:
-    name = digest.removeprefix("sha256:")
+    name = hex_digits(digest)
     return f"sha256/{name[:2]}/{name}"
 
 

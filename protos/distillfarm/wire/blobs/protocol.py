@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from distillfarm.domain.errors import InvalidRequest
+from distillfarm.domain.ids import is_digest
 
 
 class BlobStore(Protocol):
@@ -57,6 +58,17 @@ class BlobStore(Protocol):
             WrongState: ``offset`` leaves a gap; go on from what ``stat`` gives.
             DigestMismatch: the bytes, now complete, are not the named ones; all are dropped.
         """
+
+
+def hex_digits(digest: str) -> str:
+    """The 64 hex digits of a digest, which are safe as a file name.
+
+    Raises:
+        InvalidRequest: it is no digest.
+    """
+    if not is_digest(digest):
+        raise InvalidRequest(f"{digest[:80]!r} is no digest; write sha256: and 64 hex digits")
+    return digest.removeprefix("sha256:")
 
 
 def digest_file(path: Path) -> tuple[str, int]:
