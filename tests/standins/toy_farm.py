@@ -18,7 +18,6 @@ from pathlib import Path
 import farm_samples
 import msgspec
 
-from distillfarm.compression import compress
 from distillfarm.compression.protocols import PassRefused
 from distillfarm.compression.settings import WorkerSettings
 from distillfarm.compression.worker import serve
@@ -42,7 +41,6 @@ from distillfarm.domain.model import (
     SourceModel,
     TensorSpec,
 )
-from distillfarm.domain.recipe import parse_recipe
 from distillfarm.domain.variant import (
     Candidate,
     CurvePoint,
@@ -285,15 +283,9 @@ def store(folder: Path) -> SqlStore:
     return SqlStore(f"sqlite:///{folder / 'farm.sqlite'}")
 
 
-def _steps(recipe: Recipe, source: ModelFormat, target: Target) -> tuple[compress.Step, ...]:
-    applied = [compress.Step(compress.StepKind.APPLY, each) for each in recipe.passes]
-    return (*applied, compress.Step(compress.StepKind.EXPORT))
-
-
 def controller(folder: Path, stop: threading.Event) -> None:
     """Run the controller's study side; new studies in the store are started as they appear."""
     toy = msgspec.json.decode((folder / "toy.json").read_bytes(), type=Toy)
-    compress.steps = _steps  # type: ignore[assignment]
     database = store(folder)
     database.report_devices("agent-1", [farm_samples.device_info()], time.time())
     settings = ToySettings(
@@ -325,11 +317,6 @@ def worker(folder: Path, stop: threading.Event) -> None:
     toy = msgspec.json.decode((folder / "toy.json").read_bytes(), type=Toy)
     name = os.environ.get("TOY_WORKER", "worker-1")
     serve(WorkerSettings(name=name, state_dir=folder), ToyWorkshop(folder, toy), stop)
-
-
-def recipe(text: str) -> Recipe:
-    """A recipe from its text."""
-    return parse_recipe(text)
 
 
 def main() -> None:

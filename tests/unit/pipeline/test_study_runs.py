@@ -1,0 +1,122 @@
+"""Whole studies on the real queue and store, with stand-ins for the workshop and the devices."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from toy_farm import Toy
+from toy_processes import ToyProcesses
+
+from distillfarm.controller.bundle import unpack, verify
+from distillfarm.domain.measurement import Outcome
+from distillfarm.domain.study import StudyState, Verdict
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_study_ends_with_a_choice_and_a_bundle_and_a_second_one_is_cheap(tmp_path: Path) -> None:
+    with ToyProcesses(tmp_path, Toy(refuse="prune")) as farm:
+        farm.start("controller", "worker-1")
+        farm.create("study-1")
+        study = farm.wait_final("study-1")
+
+        assert (study.state, study.error) == (StudyState.DONE, "")
+        (choice,) = study.choices
+        assert choice.verdict.verdict is Verdict.PASS
+        assert study.analysis is not None
+        assert study.bundle is not None
+        unpack(farm.blobs.path(study.bundle.digest), tmp_path / "out")
+        assert verify(tmp_path / "out").ok
+
+        trials = farm.trials("study-1")
+        assert len({each.trial_id for each in trials}) == len(trials)
+        refused = [each for each in trials if each.refusal is not None]
+        assert {each.refusal.stage for each in refused if each.refusal} == {"prune(ratio=0.5)"}
+        measured = [each for each in trials if each.refusal is None]
+        assert all(each.outcome is Outcome.OK and each.score for each in measured)
+        finals = [each for each in trials if each.final]
+        assert len(finals) == 3
+        assert sum(each.reference for each in finals) == 1
+        assert choice.trial_id in {each.trial_id for each in finals}
+
+        # A common prefix of two recipes is worked out once.
+        assert max(Counter(each for each in farm.lines() if "apply" in each).values()) == 1
+        events = farm.events("study-1")
+        assert [each.sequence for each in events] == list(range(1, len(events) + 1))
+        last = events[-1]
+        assert (last.done, last.left_s) == (last.total, 0.0)
+
+        worked = farm.count("apply") + farm.count("export") + farm.count("ingest")
+        farm.create("study-2")
+        again = farm.wait_final("study-2")
+        assert farm.count("apply") + farm.count("export") + farm.count("ingest") == worked
+        assert [each.trial_id != choice.trial_id for each in again.choices] == [True]
+        reused = [each.text for each in farm.events("study-2") if "reused from" in each.text]
+        searched = [each for each in farm.trials("study-2") if not each.final and each.exported]
+        assert len(reused) == len(searched)
+        final_ids = {each.measurement_ids for each in farm.trials("study-2") if each.final}
+        assert final_ids.isdisjoint({each.measurement_ids for each in finals})
+
+
+def test_the_harness_s_fault_is_tried_again_and_a_wrong_answer_is_data(tmp_path: Path) -> None:
+    with ToyProcesses(tmp_path, Toy(fail_once="int8_static", incorrect="2000")) as farm:
+        farm.start("controller", "worker-1")
+        farm.create("study-1")
+        study = farm.wait_final("study-1")
+        assert study.state is StudyState.DONE
+        trials = farm.trials("study-1")
+        assert not [each.refusal for each in trials if each.refusal is not None]
+        wrong = [each for each in trials if each.outcome is Outcome.INCORRECT]
+        assert wrong
+        assert all(each.score is None for each in wrong)
+        assert study.choices[0].trial_id not in {each.trial_id for each in wrong}
+
+
+def test_an_answer_whose_files_are_gone_is_worked_out_again(tmp_path: Path) -> None:
+    with ToyProcesses(tmp_path) as farm:
+        farm.start("controller", "worker-1")
+        farm.create("study-1", trials=1)
+        farm.wait_final("study-1")
+        trial = next(each for each in farm.trials("study-1") if not each.reference)
+        assert trial.exported is not None
+        path = farm.blobs.path(trial.exported.artifact.digest)
+        path.chmod(0o644)
+        path.unlink()
+        before = farm.count("apply")
+        farm.create("study-2", trials=1)
+        study = farm.wait_final("study-2")
+        assert study.state is StudyState.DONE
+        assert farm.count("apply") == before + 1
+
+
+def test_cancelling_stops_the_running_step_unless_another_study_wants_it(tmp_path: Path) -> None:
+    with ToyProcesses(tmp_path, Toy(pass_s=4.0)) as farm:
+        farm.start("controller", "worker-1")
+        farm.create("study-1", trials=1)
+        farm.create("study-2", trials=1)
+        farm.wait_line("begin original+int8_static")
+        (farm.folder / "cancel-study-1").touch()
+        assert farm.wait_final("study-1").state is StudyState.CANCELLED
+        assert farm.wait_final("study-2").state is StudyState.DONE
+        assert farm.count("begin original+int8_static") == 1
+
+        farm.create("study-3", trials=1, seed=1)
+        farm.wait(lambda: farm.count("begin original+int8_static") == 2, "another seed's pass")
+        (farm.folder / "cancel-study-3").touch()
+        farm.wait_line("cancelled apply original+int8_static")
+        assert farm.wait_final("study-3").state is StudyState.CANCELLED
+        assert farm.count("apply original+int8_static") == 1
+
+
+def test_a_study_without_devices_or_workers_waits_and_says_so(tmp_path: Path) -> None:
+    with ToyProcesses(tmp_path) as farm:
+        farm.start("controller")
+        farm.create("study-1", trials=1)
+        farm.wait(
+            lambda: any(
+                "waiting for a compression" in each.text for each in farm.events("study-1")
+            ),
+            "a word on the missing worker",
+        )
+        farm.start("worker-1")
+        assert farm.wait_final("study-1").state is StudyState.DONE
