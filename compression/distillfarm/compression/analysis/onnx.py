@@ -234,7 +234,7 @@ def _is_weight(tensor: TensorProto) -> bool:
 
 
 def _held(tensor: TensorProto) -> int:
-    return math.ceil(math.prod(tensor.dims) * _item_bytes(tensor.data_type))
+    return int(math.ceil(math.prod(tensor.dims) * _item_bytes(tensor.data_type)))
 
 
 def _value_bytes(name: str, known: _Known) -> int:

@@ -49,7 +49,8 @@ def listen(
     batch = max(1, signature.inputs[0].shape[0])
     listener = _Listener(named)
     try:
-        with torch.no_grad(), listener:
+        # oneDNN's fused LSTM hides its products from the listener.
+        with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False), listener:
             call(*inputs)
     except (RuntimeError, ValueError, TypeError) as error:
         raise ModelRejected(f"PyTorch cannot run the model: {error}") from error
