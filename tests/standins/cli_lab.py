@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from farm_samples import DIGEST, LITERT, ONNX, launch, study_spec
+from typer.testing import Result
 
 from distillfarm.domain.errors import NotFound, Unavailable
 from distillfarm.domain.hardware import Device, DeviceStatus, Target, matches
@@ -32,6 +33,9 @@ from distillfarm.domain.study import (
     Verdict,
 )
 from distillfarm.domain.variant import Candidate, Refusal
+
+Run = Callable[..., Result]
+"""Runs the command line with these arguments."""
 
 
 def exactly(value: float) -> Interval:

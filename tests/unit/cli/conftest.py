@@ -1,10 +1,9 @@
 """A stand-in lab behind the client, and a way to run commands against it."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_lab import Lab, StandinClient
+from cli_lab import Lab, Run, StandinClient
 from farm_samples import device_info
 from typer.testing import CliRunner, Result
 
@@ -21,7 +20,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
 
 
 @pytest.fixture
-def run_cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+def run_cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs the command line in an empty folder, as if a controller had been named."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DISTILLFARM_CONTROLLER", "127.0.0.1:1")

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -46,7 +46,7 @@ def child_of(tmp_path: Path, lifeline: int, code: str) -> Child:
     return Child("part", lambda: (sys.executable, "-c", code), tmp_path, (lifeline,))
 
 
-async def wait_until(condition) -> None:
+async def wait_until(condition: Callable[[], bool]) -> None:
     for _ in range(200):
         if condition():
             return
@@ -55,16 +55,19 @@ async def wait_until(condition) -> None:
 
 
 async def test_a_child_that_ends_before_it_settled_is_an_error_with_its_last_line(
-    tmp_path, lifeline
-):
+    tmp_path: Path, lifeline: int
+) -> None:
     child = child_of(tmp_path, lifeline, "import sys; sys.exit('first\\nport 1 is taken')")
     with pytest.raises(Unavailable, match=r"part ended .* code 1: port 1 is taken .*part\.log"):
         await child.keep()
 
 
 async def test_a_settled_child_is_started_again_with_growing_pauses(
-    tmp_path, lifeline, monkeypatch, capsys
-):
+    tmp_path: Path,
+    lifeline: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setattr(children, "_FIRST_PAUSE_S", 0.05)
     starts = tmp_path / "starts"
     child = child_of(tmp_path, lifeline, COUNT_AND_END.format(starts))
@@ -77,8 +80,8 @@ async def test_a_settled_child_is_started_again_with_growing_pauses(
 
 
 async def test_cancelling_ends_the_child_and_its_group_even_if_it_resists(
-    tmp_path, lifeline, monkeypatch
-):
+    tmp_path: Path, lifeline: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(children, "_STOP_WITHIN_S", 0.5)
     code = (
         "import os, signal, subprocess, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
@@ -95,9 +98,11 @@ async def test_cancelling_ends_the_child_and_its_group_even_if_it_resists(
 
 
 @pytest.mark.parametrize("resists", ["", "import signal; signal.signal(15, signal.SIG_IGN); "])
-def test_kill_9_of_the_parent_ends_the_child(tmp_path, monkeypatch, resists):
+def test_kill_9_of_the_parent_ends_the_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resists: str
+) -> None:
     patience = "lifeline._GRACE_S = 0.5; " if resists else ""
-    code = HOLD_ON.format(resists + patience).replace("hold_on(); ", "hold_on(); ", 1)
+    code = HOLD_ON.format(resists + patience)
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path), code])
     log = tmp_path / "child.log"
     deadline_s = time.monotonic() + 10
@@ -113,7 +118,9 @@ def test_kill_9_of_the_parent_ends_the_child(tmp_path, monkeypatch, resists):
         time.sleep(0.05)
 
 
-async def test_a_long_log_is_set_aside(tmp_path, lifeline, monkeypatch):
+async def test_a_long_log_is_set_aside(
+    tmp_path: Path, lifeline: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(children, "_LOG_LIMIT_BYTES", 10)
     (tmp_path / "part.log").write_text("old" * 10)
     child = child_of(tmp_path, lifeline, "print('new'); raise SystemExit(1)")
@@ -123,7 +130,7 @@ async def test_a_long_log_is_set_aside(tmp_path, lifeline, monkeypatch):
     assert (tmp_path / "part.log.1").read_text() == "old" * 10
 
 
-def test_a_taken_port_is_told_with_the_remedy():
+def test_a_taken_port_is_told_with_the_remedy() -> None:
     import socket  # noqa: PLC0415
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -135,7 +142,7 @@ def test_a_taken_port_is_told_with_the_remedy():
 
 
 @pytest.mark.parametrize("address", ["localhost", "127.0.0.1:99999", "a b:1"])
-def test_addresses_that_are_none(address):
+def test_addresses_that_are_none(address: str) -> None:
     with pytest.raises(InvalidRequest, match="HOST:PORT"):
         require_free(address)
 

@@ -1,6 +1,10 @@
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
+from cli_lab import Lab, Run
 from farm_samples import device_info
 
 from distillfarm.cli import doctor
@@ -8,7 +12,7 @@ from distillfarm.cli.doctor import State
 from distillfarm.domain.hardware import DeviceStatus
 
 
-def test_doctor_names_python_packages_devices_disk_and_meter(lab, run_cli):
+def test_doctor_names_python_packages_devices_disk_and_meter(lab: Lab, run_cli: Run) -> None:
     checks = json.loads(run_cli("doctor", "--json").stdout)
     states = {check["subject"]: check["state"] for check in checks}
     for subject in (
@@ -24,25 +28,27 @@ def test_doctor_names_python_packages_devices_disk_and_meter(lab, run_cli):
     assert "onnxruntime" in next(c["finding"] for c in checks if c["subject"] == "extra agent")
 
 
-def test_a_runtime_that_does_not_work_is_a_warning_with_its_reason(lab, run_cli):
+def test_a_runtime_that_does_not_work_is_a_warning_with_its_reason(lab: Lab, run_cli: Run) -> None:
     lab.devices = [replace(lab.devices[0], info=device_info(refusal="no such library"))]
     result = run_cli("doctor")
     assert result.exit_code == 0
     assert "warn device device-1: onnxruntime/cpu/cpu: no such library" in result.stdout
 
 
-def test_offline_devices_point_to_their_agent(lab, run_cli):
+def test_offline_devices_point_to_their_agent(lab: Lab, run_cli: Run) -> None:
     lab.devices = [replace(lab.devices[0], status=DeviceStatus.OFFLINE, note="unplugged")]
     assert "offline unplugged; look at its agent, agent-1" in run_cli("doctor").stdout
 
 
-def test_a_named_controller_that_is_silent_fails(lab, run_cli):
+def test_a_named_controller_that_is_silent_fails(lab: Lab, run_cli: Run) -> None:
     result = run_cli("doctor", "--controller", "127.0.0.1:9")
     assert result.exit_code == 1
     assert "fail controller: 127.0.0.1:9 does not answer" in result.stdout
 
 
-def test_missing_extras_say_what_they_are_for(lab, run_cli, monkeypatch):
+def test_missing_extras_say_what_they_are_for(
+    lab: Lab, run_cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(doctor, "_extras", lambda: {"ios": ["no-phone"], "agent": ["no-runtime"]})
     lines = run_cli("doctor").stdout.splitlines()
     assert (
@@ -52,7 +58,9 @@ def test_missing_extras_say_what_they_are_for(lab, run_cli, monkeypatch):
     assert any(line.startswith("warn extra agent: not installed: no-runtime") for line in lines)
 
 
-def test_the_power_meter_is_found_missing_unreadable_or_there(tmp_path, monkeypatch):
+def test_the_power_meter_is_found_missing_unreadable_or_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert doctor._power(tmp_path).state is State.WARN
     zone = tmp_path / "intel-rapl:0"
     zone.mkdir()
@@ -62,9 +70,9 @@ def test_the_power_meter_is_found_missing_unreadable_or_there(tmp_path, monkeypa
     assert doctor._power(tmp_path).state is State.OK
 
 
-def test_a_full_disk_fails(tmp_path, monkeypatch):
-    usage = doctor.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+def test_a_full_disk_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     check = doctor._disk(tmp_path / "not" / "yet")
     assert check.state is State.FAIL
     assert "--state-dir" in check.remedy

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from cli_lab import done_study, trial
+from cli_lab import Lab, Run, done_study, trial
 from farm_samples import LITERT, ONNX
 
 from distillfarm.cli import study_run
@@ -33,8 +33,7 @@ def files(tmp_path: Path) -> list[str]:
 def whole_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bundles arrive whole; that they are checked is the bundle's own test."""
 
-    async def fetch(client, study, out):
-        out.mkdir(parents=True)
+    async def fetch(client: object, study: object, out: Path) -> str:
         return "sha256:signer"
 
     monkeypatch.setattr(study_run, "fetch_bundle", fetch)
@@ -44,7 +43,9 @@ def whole_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     ("verdict", "code"), [(Verdict.PASS, 0), (Verdict.FAIL, 3), (Verdict.INCONCLUSIVE, 4)]
 )
 @pytest.mark.usefixtures("whole_bundle")
-def test_the_exit_code_is_the_verdict(lab, run_cli, files, verdict, code):
+def test_the_exit_code_is_the_verdict(
+    lab: Lab, run_cli: Run, files: list[str], verdict: Verdict, code: int
+) -> None:
     lab.study = done_study(verdict)
     result = run_cli("study", "run", *files)
     assert result.exit_code == code
@@ -53,7 +54,9 @@ def test_the_exit_code_is_the_verdict(lab, run_cli, files, verdict, code):
 
 
 @pytest.mark.parametrize("state", [StudyState.FAILED, StudyState.CANCELLED])
-def test_watching_a_study_that_did_not_finish_is_an_error(lab, run_cli, state):
+def test_watching_a_study_that_did_not_finish_is_an_error(
+    lab: Lab, run_cli: Run, state: StudyState
+) -> None:
     lab.study = replace(done_study(Verdict.PASS), state=state, error="no device", choices=())
     result = run_cli("study", "watch", "study-1")
     assert result.exit_code == 1
@@ -61,7 +64,7 @@ def test_watching_a_study_that_did_not_finish_is_an_error(lab, run_cli, state):
 
 
 @pytest.mark.usefixtures("whole_bundle")
-def test_options_become_the_study(lab, run_cli, files):
+def test_options_become_the_study(lab: Lab, run_cli: Run, files: list[str]) -> None:
     lab.study = done_study(Verdict.PASS)
     options = "--trials 3 --time-limit 10m --seed 7 --name digits --devices platform=host"
     assert run_cli("study", "run", *files, *options.split()).exit_code == 0
@@ -75,7 +78,9 @@ def test_options_become_the_study(lab, run_cli, files):
 
 
 @pytest.mark.usefixtures("whole_bundle")
-def test_the_same_command_names_the_same_study_unless_told_again(lab, run_cli, files):
+def test_the_same_command_names_the_same_study_unless_told_again(
+    lab: Lab, run_cli: Run, files: list[str]
+) -> None:
     lab.study = done_study(Verdict.PASS)
     for number, more in enumerate(((), (), ("--seed", "1"), ("--again",), ("--again",))):
         run_cli("study", "run", *files, *more, "--out", f"out{number}")
@@ -84,7 +89,7 @@ def test_the_same_command_names_the_same_study_unless_told_again(lab, run_cli, f
     assert len({first, other, *again}) == 4
 
 
-def test_tables_mark_the_chosen_and_tell_why_there_is_no_energy(lab, run_cli):
+def test_tables_mark_the_chosen_and_tell_why_there_is_no_energy(lab: Lab, run_cli: Run) -> None:
     lab.study = done_study(Verdict.PASS)
     result = run_cli("study", "show", "study-1")
     assert result.exit_code == 0
@@ -99,14 +104,14 @@ def test_tables_mark_the_chosen_and_tell_why_there_is_no_energy(lab, run_cli):
     assert "Compatibility matrix" in result.stdout
 
 
-def test_show_as_json_decodes_to_domain_types(lab, run_cli):
+def test_show_as_json_decodes_to_domain_types(lab: Lab, run_cli: Run) -> None:
     lab.study = done_study(Verdict.FAIL)
     shown = msgspec.json.decode(run_cli("study", "show", "study-1", "--json").stdout, type=Finished)
     assert shown.study == lab.study
     assert len(shown.trials) == 4
 
 
-def test_progress_in_a_pipe_is_plain_lines_with_what_is_left(lab, run_cli):
+def test_progress_in_a_pipe_is_plain_lines_with_what_is_left(lab: Lab, run_cli: Run) -> None:
     lab.study = done_study(Verdict.PASS)
     lab.events = [
         StudyEvent("study-1", 1, 0.0, "compress", "distill\x1b[2J", 1, 4, 65.0),
@@ -119,8 +124,10 @@ def test_progress_in_a_pipe_is_plain_lines_with_what_is_left(lab, run_cli):
     ]
 
 
-def test_ctrl_c_says_how_to_go_on(lab, run_cli, files, monkeypatch):
-    async def interrupted(client, study_id, show):
+def test_ctrl_c_says_how_to_go_on(
+    lab: Lab, run_cli: Run, files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(client: object, study_id: str, show: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(study_run, "follow", interrupted)
@@ -144,19 +151,23 @@ def test_ctrl_c_says_how_to_go_on(lab, run_cli, files, monkeypatch):
         (("--out", "."), "something else lies there"),
     ],
 )
-def test_mistakes_are_found_before_anything_is_sent(lab, run_cli, files, changed, message):
+def test_mistakes_are_found_before_anything_is_sent(
+    lab: Lab, run_cli: Run, files: list[str], changed: tuple[str, ...], message: str
+) -> None:
     result = run_cli("study", "run", *files, *changed)
     assert result.exit_code == 1
     assert message in result.stderr
     assert lab.specs == []
 
 
-def test_a_state_dict_needs_its_factory(lab, run_cli, files):
+def test_a_state_dict_needs_its_factory(lab: Lab, run_cli: Run, files: list[str]) -> None:
     result = run_cli("study", "run", *files[:2], *files[4:])
     assert "needs --factory" in result.stderr
 
 
-def test_a_bundle_that_is_none_is_refused_and_leaves_nothing(lab, run_cli, tmp_path):
+def test_a_bundle_that_is_none_is_refused_and_leaves_nothing(
+    lab: Lab, run_cli: Run, tmp_path: Path
+) -> None:
     lab.study = done_study(Verdict.PASS)
     result = run_cli("study", "watch", "study-1", "--out", "out/bundle")
     assert result.exit_code == 1
@@ -164,14 +175,14 @@ def test_a_bundle_that_is_none_is_refused_and_leaves_nothing(lab, run_cli, tmp_p
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_list_and_cancel(lab, run_cli):
+def test_list_and_cancel(lab: Lab, run_cli: Run) -> None:
     assert "no studies yet" in run_cli("study", "list").stdout
     lab.study = done_study(Verdict.PASS)
     assert "Google Tensor G2: pass" in run_cli("study", "list").stdout
     assert "study-1 is cancelled" in run_cli("study", "cancel", "study-1").stdout
 
 
-def test_a_final_measurement_replaces_that_of_the_search():
+def test_a_final_measurement_replaces_that_of_the_search() -> None:
     search = trial(1, "fp16")
     final = trial(9, "fp16", final=True)
     other = trial(3, "int8_static")
@@ -179,7 +190,7 @@ def test_a_final_measurement_replaces_that_of_the_search():
     assert best_trials([final, search, other]) == [other, final]
 
 
-def test_folders_are_models_too(tmp_path):
+def test_folders_are_models_too(tmp_path: Path) -> None:
     assert format_of(tmp_path) is ModelFormat.SAVED_MODEL
     (tmp_path / "model.onnx").write_bytes(b"graph")
     assert format_of(tmp_path) is ModelFormat.ONNX
