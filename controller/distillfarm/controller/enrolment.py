@@ -61,11 +61,14 @@ def check_exposure(settings: ControllerSettings) -> None:
         InvalidRequest: an address beyond this machine, and no token.
     """
     tokens = settings.enrolment_token, settings.user_token
-    if not loopback(settings.listen) and not any(each.get_secret_value() for each in tokens):
-        raise InvalidRequest(
-            f"listening on {settings.listen} would let every machine in: set enrolment_token, "
-            "or listen on 127.0.0.1"
-        )
+    if any(each.get_secret_value() for each in tokens):
+        return
+    for address in filter(None, (settings.listen, settings.web_listen)):
+        if not loopback(address):
+            raise InvalidRequest(
+                f"listening on {address} would let every machine in: set enrolment_token, "
+                "or listen on 127.0.0.1"
+            )
 
 
 def only_users() -> None:

@@ -18,12 +18,13 @@ from distillfarm.controller.dispatch import Dispatcher
 from distillfarm.controller.enrolment import Gatekeeper, check_exposure
 from distillfarm.controller.fleet import Fleet
 from distillfarm.controller.metrics import FarmMetrics
-from distillfarm.controller.pages import create_app, serve_pages
+from distillfarm.controller.pages import serve_pages
 from distillfarm.controller.servicers.services import add_services
 from distillfarm.controller.settings import ControllerSettings
 from distillfarm.controller.store.protocol import Store
 from distillfarm.controller.store.sql import SqlStore
 from distillfarm.controller.studies import Studies, StudyRunner
+from distillfarm.controller.web.app import create_app
 from distillfarm.domain.errors import WrongState
 from distillfarm.wire.blobs import BlobStore, open_blobs
 from distillfarm.wire.transport import ServerSecurity, create_server
@@ -72,11 +73,14 @@ async def serve(
         dispatcher = Dispatcher(fleet, asyncio.get_running_loop())
         stack.callback(dispatcher.close)
         runner = make_runner(store, blobs, dispatcher, settings)
+        stack.push_async_callback(asyncio.to_thread, runner.shutdown)
+        await asyncio.to_thread(runner.launch)
         gatekeeper = Gatekeeper(store, settings, time.time)
+        authenticate = gatekeeper.authenticate if gatekeeper.asks else None
         server, address = create_server(
             settings.listen,
             ServerSecurity(settings.tls_certificate, settings.tls_key, settings.tls_client_ca),
-            authenticate=gatekeeper.authenticate if gatekeeper.asks else None,
+            authenticate=authenticate,
             open_methods=(_ENROL, _HEALTH),
         )
         studies = Studies(store, runner, fleet.changes)
@@ -84,10 +88,9 @@ async def serve(
             server, fleet=fleet, store=store, blobs=blobs, studies=studies, gatekeeper=gatekeeper
         )
         await stack.enter_async_context(_answering(server, names, fleet, settings.grace_s))
-        await asyncio.to_thread(runner.launch)
-        stack.push_async_callback(asyncio.to_thread, runner.shutdown)
         if settings.web_listen:
-            pages = serve_pages(create_app(metrics), settings.web_listen)
+            app = create_app(store, blobs, authenticate=authenticate, metrics=metrics.app())
+            pages = serve_pages(app, settings)
             _log.info("web pages", address=await stack.enter_async_context(pages))
         _log.info("controller serves", address=address, asks_credentials=gatekeeper.asks)
         ready(address)
