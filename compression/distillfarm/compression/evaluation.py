@@ -156,16 +156,6 @@ def paired_drop(lost: int, won: int, samples: int) -> Interval:
     return Interval(*(POINTS * each for each in (value, min(low, value), max(high, value))))
 
 
-def doubt(drop: Interval, limit_points: float) -> str:
-    """Why the data cannot tell whether ``drop`` keeps within ``limit_points``; else empty."""
-    if drop.low <= limit_points < drop.high:
-        return (
-            f"the data cannot tell whether less than {limit_points:g} points are lost:"
-            f" {drop.value:.1f} measured, {drop.low:.1f} to {drop.high:.1f} at 95 %"
-        )
-    return ""
-
-
 def _scores(outputs: Outputs) -> NDArray[np.floating]:
     """The one output as [n, classes]; dimensions of size 1 beside the classes are dropped."""
     if len(outputs) != 1:

@@ -15,10 +15,12 @@ class GateLimits:
     selection split. The default of 10 is far beyond what any useful pass costs, yet a recurrent
     network that a quantiser broke lost 55: it tells a broken model from a cheap one, the SLA
     judges the rest. For a user's evaluator whose values are larger than 1 the limit is that share
-    of the source's value.
+    of the source's value. A quantiser must save ``min_saving`` of the file: one that shrinks
+    less has found next to nothing that it can quantise.
     """
 
     max_drop_points: float = 10.0
+    min_saving: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,7 @@ class Judgement:
 
 
 def judge(change: Change, trains: bool, limits: GateLimits) -> Judgement:
-    """UNCHANGED, DESTROYED or APPLIED, with the reason in words."""
-    unchanged = _unchanged(change, trains)
-    if unchanged:
-        return Judgement(PassOutcome.UNCHANGED, unchanged)
+    """DESTROYED, UNCHANGED or APPLIED, in this order, with the reason in words."""
     limit = limits.max_drop_points * max(1.0, abs(change.reference.value))
     if change.drop.value > limit:
         return Judgement(
@@ -70,6 +69,9 @@ def judge(change: Change, trains: bool, limits: GateLimits) -> Judgement:
             f"{change.quality.metric} {change.quality.value:.3f} is no better than always"
             f" answering the most frequent class ({baseline:.3f})",
         )
+    unchanged = _unchanged(change, trains, limits.min_saving)
+    if unchanged:
+        return Judgement(PassOutcome.UNCHANGED, unchanged)
     return Judgement(PassOutcome.APPLIED, _caution(change, limit))
 
 
@@ -83,7 +85,7 @@ def refuse(spec: PassSpec, judgement: Judgement) -> None:
         raise PassRefused(f"{spec}: {judgement.outcome.value}: {judgement.reason}")
 
 
-def _unchanged(change: Change, trains: bool) -> str:
+def _unchanged(change: Change, trains: bool, min_saving: float) -> str:
     if trains:
         if change.parameters_after < change.parameters_before:
             return ""
@@ -93,8 +95,11 @@ def _unchanged(change: Change, trains: bool) -> str:
         )
     if change.before == change.after:
         return "the file has the same operators and types as before"
-    if change.size_after_bytes >= change.size_before_bytes:
-        return f"the file grew from {change.size_before_bytes:,} to {change.size_after_bytes:,} B"
+    before, after = change.size_before_bytes, change.size_after_bytes
+    if after >= before:
+        return f"the file grew from {before:,} to {after:,} B"
+    if after > before * (1 - min_saving):
+        return f"the file shrank only from {before:,} to {after:,} B"
     return ""
 
 

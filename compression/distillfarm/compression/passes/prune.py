@@ -21,17 +21,21 @@ _CHANNEL_MULTIPLE = 8
 _TEACHER_SHARE = 0.15
 _VISITS = 72_000
 _MOST_EPOCHS = 40
+_LEARNING_RATE_OF_CONVOLUTIONS, _LEARNING_RATE = 0.01, 0.003
 
 
 @dataclass(frozen=True)
 class PruneSettings:
-    """``ratio`` of the channels goes; ``epochs`` 0 lets the size of the data decide."""
+    """``ratio`` of the channels goes.
+
+    ``epochs`` 0 lets the size of the data decide, ``learning_rate`` 0 the kind of layers.
+    """
 
     ratio: float = number(0.5, 0.01, 0.95)
     epochs: int = number(0, 0, 1000)
-    learning_rate: float = number(0.003, 1e-7, 1e6)
-    temperature: float = number(4.0, 0.5, 50.0)
-    soft_share: float = number(0.7, 0.0, 1.0)
+    learning_rate: float = number(0.0, 0.0, 1e6)
+    temperature: float = number(2.0, 0.5, 50.0)
+    soft_share: float = number(0.9, 0.0, 1.0)
 
 
 class Prune:
@@ -82,7 +86,7 @@ class Prune:
         epochs = training.default_epochs(_VISITS, len(data.train), _MOST_EPOCHS)
         schedule = training.Schedule(
             settings.epochs or epochs,
-            settings.learning_rate,
+            settings.learning_rate or _learning_rate(model.module),
             settings.temperature,
             settings.soft_share,
         )
@@ -97,6 +101,13 @@ class Prune:
         path = workspace.folder / "pruned.zip"
         torch_models.write(model, path)
         return WorkingModel(path, ModelFormat.TORCH_MODULE)
+
+
+def _learning_rate(module: "nn.Module") -> float:
+    from torch import nn
+
+    convolves = any(isinstance(each, nn.Conv1d | nn.Conv2d) for each in module.modules())
+    return _LEARNING_RATE_OF_CONVOLUTIONS if convolves else _LEARNING_RATE
 
 
 def _prune(model: "TorchModel", ratio: float) -> "tuple[PruningStep, ...]":
