@@ -17,6 +17,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from distillfarm.cli.measuring import Measured
+from distillfarm.cli.tenancy import running_farm
 from distillfarm.domain.measurement import Outcome
 
 pytestmark = pytest.mark.e2e
@@ -34,12 +35,13 @@ class Farm:
 
     def wait_healthy(self) -> None:
         """Until commands find the farm."""
-        wait_until((self.state_dir / "farm.json").exists, 120)
+        wait_until(lambda: running_farm(self.state_dir) is not None, 120)
 
     def parts(self) -> dict[str, psutil.Process]:
-        """The farm's children by their command."""
+        """The farm's living children by their command; the dead have none."""
         children = psutil.Process(self.process.pid).children()
-        return {child.cmdline()[3]: child for child in children}
+        commands = [(child, child.cmdline()) for child in children]
+        return {command[3]: child for child, command in commands if command}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command beside the farm."""
