@@ -10,6 +10,7 @@ one health check, then one heartbeat with an unknown lease and its Abandon. Ends
 
 import argparse
 import asyncio
+import logging
 import multiprocessing
 import statistics
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "standins"))
 
 import farm_samples as samples
+import structlog
 from controller_farm import running_farm
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.console import Console
@@ -66,6 +68,8 @@ def main() -> int:
 
 def serve(pipe: Connection, folder: str) -> None:
     """The controller's process."""
+    # Two lines for each of a thousand agents would bury the table.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     settings = ControllerSettings(
         state_dir=Path(folder), listen="127.0.0.1:0", web_listen="", grace_s=0.0
     )
