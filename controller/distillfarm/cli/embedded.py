@@ -18,6 +18,7 @@ from distillfarm.domain.hardware import DeviceStatus
 
 _HEALTHY_WITHIN_S = 120.0
 _LOOK_EVERY_S = 0.1
+_MOST_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ class _Parts:
         pages = ("--web-listen", plan.web_listen, "--address-file", str(address_file))
         self._controller = child("controller", lambda: ("--listen", self._address, *pages))
         self._agent = child("agent", lambda: ("--controller", self._address))
-        self._worker = child("worker")
+        # A step trains on one thread, so every core takes one; nothing is measured meanwhile.
+        steps = str(min(os.cpu_count() or 1, _MOST_STEPS))
+        self._worker = child("worker", lambda: ("--concurrency", steps))
         self._running: dict[Child, asyncio.Task[None]] = {}
 
     async def start(self) -> Farm:
