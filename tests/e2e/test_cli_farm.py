@@ -40,7 +40,7 @@ class Farm:
     def parts(self) -> dict[str, psutil.Process]:
         """The farm's living children by their command; the dead have none."""
         children = psutil.Process(self.process.pid).children()
-        commands = [(child, child.cmdline()) for child in children]
+        commands = [(child, command_of(child)) for child in children]
         return {command[3]: child for child, command in commands if command}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -202,14 +202,19 @@ def start(state_dir: Path) -> subprocess.Popen[str]:
 
 def belonging_to(folder: Path) -> list[psutil.Process]:
     """Processes that name the folder in their command."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if any(str(folder) in part for part in process.cmdline()):
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-    return found
+    return [
+        process
+        for process in psutil.process_iter()
+        if any(str(folder) in part for part in command_of(process))
+    ]
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """The command line of a living process; nothing of a dead one or of somebody else's."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return []
 
 
 def wait_until(condition: Callable[[], bool], patience_s: float) -> None:
