@@ -71,9 +71,11 @@ $(BIN)/python:
 # --no-compile leaves byte code to the first import, which needs only a part of it.
 define INSTALL
 	@echo "Setting up $(VENV) with distillfarm[$(1)]; the first time takes minutes"
+	@date +%s > $(VENV)/.begun
 	@$(PIP) install --quiet --no-compile --constraint constraints.txt hatchling editables
 	@$(PIP) install --quiet --no-compile --constraint constraints.txt --no-build-isolation --editable ".[$(1)]"
 	@$(PIP) install --quiet --no-compile --no-deps --requirement requirements-litert.txt
+	@echo "$(VENV) is ready after $$(( $$(date +%s) - $$(cat $(VENV)/.begun) )) s: $$(du -sh $(VENV) | cut -f1)"
 endef
 
 $(DEMO_STAMP): $(PINS) | $(BIN)/python
