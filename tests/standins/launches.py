@@ -33,7 +33,7 @@ def digest(path: Path) -> str:
 def arrays(folder: Path, name: str, **content: np.ndarray) -> Path:
     """An .npz of fixed arrays."""
     path = folder / name
-    np.savez(path, **content)
+    np.savez(path, allow_pickle=False, **content)
     return path
 
 

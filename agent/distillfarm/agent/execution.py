@@ -7,7 +7,15 @@ from pathlib import Path
 
 from distillfarm.agent.gates import Waiting
 from distillfarm.agent.inventory import Probed
-from distillfarm.agent.protocols import DeviceDriver, LaunchFailure, Prepared, Runner, Window
+from distillfarm.agent.protocols import (
+    DeviceDriver,
+    LaunchFailure,
+    NotMeasured,
+    Prepared,
+    Runner,
+    Series,
+    Window,
+)
 from distillfarm.domain.agent import Assign
 from distillfarm.domain.ids import derived_id
 from distillfarm.domain.job import JobRequest
@@ -28,13 +36,14 @@ async def run_job(
     Raises:
         FarmError: the harness's fault, or inputs that do not belong to the model.
     """
-    job = _Job(probed, runner, assign.request, files, report, Waiting(probed.attached.gates))
+    waiting = Waiting(probed.attached.gates, probed.attached.patience_s)
+    job = _Job(probed, runner, assign.request, files, report, waiting)
     started_at_s, clock_s = time.time(), time.monotonic()
     await job.run()
     lease = assign.lease
     return Measurement(
         # One lease gives one measurement: sent twice, it is recognised.
-        measurement_id=derived_id("measurement", lease.job_id, str(lease.token)),
+        measurement_id=derived_id("measurement", lease.job_id, lease.device_id, str(lease.token)),
         job_id=lease.job_id,
         device_id=lease.device_id,
         artifact_digest=assign.request.artifact.digest,
@@ -78,15 +87,30 @@ class _Job:
             self.context |= _named("before", await driver.context())
             self.report("sending the artifact", 0.0)
             prepared = await self.runner.prepare(driver, self.request, self.files)
-            meter = self.probed.attached.energy
             try:
-                await meter.start(driver)
-                await self._launch_all(driver, prepared)
+                await self._metered(driver, prepared)
             finally:
-                self.energy = await meter.stop(self.windows)
                 await self.runner.clean(driver, prepared)
             self.context |= _named("after", await driver.context())
             self.context |= _named("gate_overrun", self.waiting.overrun)
+            self.context["launches_not_stationary"] = str(self._not_stationary())
+
+    async def _metered(self, driver: DeviceDriver, prepared: Prepared) -> None:
+        attached = self.probed.attached
+        try:
+            await attached.energy.start(driver)
+            for meter in attached.meters:
+                await meter.start(driver)
+            await self._launch_all(driver, prepared)
+        finally:
+            seen = [await meter.stop() for meter in attached.meters]
+            self.energy = await attached.energy.stop(self.windows)
+        self.context |= _named("during", dict(map(_range, seen)))
+
+    def _not_stationary(self) -> int:
+        """How many launches used up their warm-up without becoming stationary."""
+        most = self.request.spec.max_warmup
+        return sum(len(each.warmup_ns) >= most for each in self.launches)
 
     async def _launch_all(self, driver: DeviceDriver, prepared: Prepared) -> None:
         count = self.request.spec.launches
@@ -113,6 +137,14 @@ def _static_context(probed: Probed, request: JobRequest) -> dict[str, str]:
         "platform": probed.info.platform.value,
         "runtime_version": support[0].version if support else "",
     }
+
+
+def _range(seen: Series | NotMeasured) -> tuple[str, str]:
+    """A meter's quantity with the span of its values, or why there is none."""
+    if isinstance(seen, NotMeasured):
+        return seen.quantity, f"not measured: {seen.reason}"
+    values = [value for _, value in seen.points]
+    return seen.quantity, f"{min(values):g} .. {max(values):g} {seen.unit}"
 
 
 def _named(prefix: str, facts: Mapping[str, str]) -> dict[str, str]:

@@ -210,13 +210,17 @@ class EnergyMeter(Protocol):
 
 @dataclass(frozen=True)
 class Attached:
-    """A device that is there, with what its kind offers for measuring on it."""
+    """A device that is there, with what its kind offers for measuring on it.
+
+    ``patience_s`` is how long the launches of one job may wait at the gates, all together.
+    """
 
     serial: str
     driver: DeviceDriver
     gates: tuple[Gate, ...]
     meters: tuple[Meter, ...]
     energy: EnergyMeter
+    patience_s: float = 10.0
 
 
 class DeviceSource(Protocol):

@@ -15,7 +15,8 @@ class AgentSettings(BaseSettings):
     ``agent_id`` names the agent across restarts. ``token`` is an enrolment token, exchanged once
     for a credential that is kept in ``state_dir``. ``ca``, ``tls_certificate`` and ``tls_key`` are
     PEM files, see ``wire.transport.ClientSecurity``. ``cache_bytes`` bounds the artifacts that are
-    kept for the next job.
+    kept for the next job. ``gate_patience_s`` is how long a job may wait for a device to be quiet,
+    cool and free; then it goes on and says so.
     """
 
     model_config = SettingsConfigDict(env_prefix="DISTILLFARM_AGENT_", frozen=True)
@@ -28,6 +29,7 @@ class AgentSettings(BaseSettings):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     cache_bytes: int = Field(default=4 * 2**30, gt=0)
+    gate_patience_s: float = Field(default=10.0, ge=0.0)
 
     @property
     def folder(self) -> Path:

@@ -1,13 +1,11 @@
 """A job's stages: gates, launches, failures as data, and what is left behind."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from distillfarm.agent.execution import run_job
-from distillfarm.agent.gates import Waiting
 from distillfarm.agent.inventory import Probed
 from distillfarm.agent.protocols import (
     Attached,
@@ -95,7 +93,7 @@ def assign(launches: int = 2) -> Assign:
 
 def probed(driver: DeviceDriver, gate: BusyGate | None = None) -> Probed:
     gates = (gate,) if gate else ()
-    return Probed(Attached("serial-1", driver, gates, (), CountingMeter()), INFO)
+    return Probed(Attached("serial-1", driver, gates, (), CountingMeter(), patience_s=0.6), INFO)
 
 
 async def test_every_launch_is_kept_and_energy_is_asked_for_all_windows(
@@ -157,11 +155,7 @@ async def test_waiting_at_a_gate_is_reported_apart(driver: DeviceDriver) -> None
     assert measurement.waited_s >= 0.5
 
 
-async def test_a_gate_that_never_opens_is_named_in_the_context(
-    driver: DeviceDriver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    impatient = partial(Waiting, patience_s=0.6)
-    monkeypatch.setattr("distillfarm.agent.execution.Waiting", impatient)
+async def test_a_gate_that_never_opens_is_named_in_the_context(driver: DeviceDriver) -> None:
     runner = ScriptedRunner(Launched(LAUNCH), Launched(LAUNCH))
     measurement = await run_job(
         probed(driver, BusyGate(looks=10**6)), runner, assign(), {}, lambda *_: None

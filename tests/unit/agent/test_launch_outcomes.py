@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -28,7 +29,7 @@ def no_process_left() -> object:
     assert psutil.Process().children(recursive=True) == []
 
 
-async def measure(folder: Path, model: Path, target: str, **settings: object) -> Measurement:
+async def measure(folder: Path, model: Path, target: str, **settings: Any) -> Measurement:
     job, files = request(model, target, **settings)
     device = probed(HostDriver(folder / "host", memory_bytes=1 << 30))
     chosen = runner(job.target.runtime)

@@ -70,7 +70,7 @@ class StandInController(SessionsServicer):
         self.say: asyncio.Queue[FromController | None] = asyncio.Queue()
         self.refuse = False
 
-    async def Session(self, requests: Any, _context: Any) -> AsyncIterator[Any]:  # noqa: N802
+    async def Session(self, requests: Any, _context: Any) -> AsyncIterator[Any]:
         if self.refuse:
             raise Unauthenticated("who are you?")
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from distillfarm.agent.drivers.host import facts
 from distillfarm.agent.drivers.host.driver import HostDriver
 from distillfarm.agent.gates import FreeMemory, QuietHost
+from distillfarm.agent.meters.context import ContextMeter
 from distillfarm.agent.meters.rapl import RaplMeter
 from distillfarm.agent.protocols import Attached
 from distillfarm.agent.settings import AgentSettings
@@ -16,6 +17,7 @@ class HostSource:
 
     def __init__(self, settings: AgentSettings) -> None:
         self._folder = settings.folder
+        self._patience_s = settings.gate_patience_s
 
     async def watch(self) -> AsyncIterator[tuple[Attached, ...]]:
         """This computer, once; it never goes away."""
@@ -25,8 +27,9 @@ class HostSource:
                 serial=facts.serial(self._folder),
                 driver=HostDriver(self._folder / "host"),
                 gates=(QuietHost(), FreeMemory()),
-                meters=(),
+                meters=(ContextMeter("temperature", "temperature_c", "°C"),),
                 energy=RaplMeter(),
+                patience_s=self._patience_s,
             ),
         )
         await asyncio.Event().wait()
