@@ -1,5 +1,6 @@
 """Where text for people goes: harmless to a terminal, wide enough in a pipe."""
 
+import os
 import sys
 
 from rich.console import Console
@@ -57,13 +58,14 @@ def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
     return made
 
 
-def row(made: Table, *cells: str, style: str = "") -> None:
-    """Add a row of plain text, whatever it holds."""
-    made.add_row(*(Text(harmless(cell), style=style) for cell in cells))
+def row(made: Table, *cells: str | tuple[str, ...], style: str = "") -> None:
+    """Add a row of plain text, whatever it holds; a tuple is a cell of several lines."""
+    lines = ((cell,) if isinstance(cell, str) else cell for cell in cells)
+    made.add_row(*(Text("\n".join(map(harmless, each)), style=style) for each in lines))
 
 
 def _console(*, stderr: bool) -> Console:
     console = Console(stderr=stderr, highlight=False)
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = max(console.width, _PIPE_COLUMNS)
     return console

@@ -18,32 +18,29 @@ def byte_count(count: float) -> str:
 
 def number(value: float) -> str:
     """Three digits, without an exponent for everything that people time."""
-    decimals = next(
-        (count for count, least in ((0, 100), (1, 10), (2, 1)) if abs(value) >= least), 3
-    )
+    if value == 0:
+        return "0"
+    steps = ((0, 100.0), (1, 10.0), (2, 1.0), (3, 0.1))
+    decimals = next((count for count, least in steps if abs(value) >= least), 4)
     return f"{value:.{decimals}f}"
 
 
-def with_interval(interval: Interval, factor: float = 1.0) -> str:
-    """``0.112 [0.110, 0.115]``; a single launch has no interval."""
-    value = number(interval.value * factor)
+def bounds(interval: Interval, factor: float = 1.0) -> str:
+    """``[0.110, 0.115]``; a single launch has no interval."""
     if not interval.bounded:
-        return f"{value} [?]"
-    return f"{value} [{number(interval.low * factor)}, {number(interval.high * factor)}]"
+        return "[?]"
+    return f"[{number(interval.low * factor)}, {number(interval.high * factor)}]"
+
+
+def with_interval(interval: Interval, factor: float = 1.0) -> str:
+    """``0.112 [0.110, 0.115]``."""
+    return f"{number(interval.value * factor)} {bounds(interval, factor)}"
 
 
 def bytes_with_interval(interval: Interval) -> str:
     """``61.2 [60.9, 61.4] MB``, all in the unit of the value."""
     factor, unit = next((each for each in _BYTE_UNITS if interval.value >= each[0]), (1.0, "B"))
     return f"{with_interval(interval, 1 / factor)} {unit}"
-
-
-def percent(interval: Interval) -> str:
-    """A quality in 0..1: ``89.2 [88.6, 89.8] %``."""
-    value, low, high = (
-        f"{each * 100:.1f}" for each in (interval.value, interval.low, interval.high)
-    )
-    return f"{value} [{low}, {high}] %"
 
 
 def energy(measured: Energy) -> str:

@@ -8,6 +8,7 @@ from rich.text import Text
 from distillfarm.cli import formats
 from distillfarm.cli.console import harmless, row, table
 from distillfarm.controller.decide import front as pareto_ids
+from distillfarm.domain.interval import Interval
 from distillfarm.domain.measurement import Outcome
 from distillfarm.domain.sla import format_bound
 from distillfarm.domain.study import Choice, MatrixCell, Score, Study, Trial, Verdict
@@ -17,16 +18,9 @@ VERDICT_STYLES = {
     Verdict.FAIL: "red",
     Verdict.INCONCLUSIVE: "yellow",
 }
-_NUMBERS = (
-    "accuracy",
-    "drop pt",
-    "size",
-    "cold ms",
-    "warm p50 ms",
-    "warm p90 ms",
-    "peak memory",
-    "energy",
-)
+_PERCENT = 100.0
+_MS = ("cold ms", "warm p50 ms", "warm p90 ms")
+_NUMBERS = ("accuracy %", "drop pt", "size", *_MS, "peak memory")
 
 
 def study_tables(study: Study, trials: Sequence[Trial], cells: Sequence[MatrixCell]) -> Group:
@@ -34,7 +28,7 @@ def study_tables(study: Study, trials: Sequence[Trial], cells: Sequence[MatrixCe
     parts: list[RenderableType] = []
     for choice in study.choices:
         of_chipset = [trial for trial in trials if trial.chipset == choice.chipset]
-        parts += [*_front(choice, of_chipset), Text(), *_verdict(choice, of_chipset), Text()]
+        parts += [*_front(choice, of_chipset), Text(), *_verdict(choice), Text()]
     parts.append(matrix_table(cells))
     return Group(*parts)
 
@@ -50,9 +44,9 @@ def matrix_table(cells: Iterable[MatrixCell]) -> RenderableType:
         "label",
         "size",
         "warm p90 ms",
-        "accuracy",
+        "accuracy %",
         "reason",
-        right=("size", "warm p90 ms", "accuracy"),
+        right=("size", "warm p90 ms", "accuracy %"),
     )
     for cell in cells:
         row(
@@ -64,7 +58,7 @@ def matrix_table(cells: Iterable[MatrixCell]) -> RenderableType:
             cell.label,
             formats.byte_count(cell.size_bytes) if cell.size_bytes else "",
             formats.with_interval(cell.score.warm_p90_ms) if cell.score else "",
-            formats.percent(cell.score.quality) if cell.score else "",
+            formats.with_interval(cell.score.quality, _PERCENT) if cell.score else "",
             cell.reason,
             style="" if cell.score else "dim",
         )
@@ -86,36 +80,40 @@ def _front(choice: Choice, trials: Sequence[Trial]) -> list[RenderableType]:
     measured = best_trials(trials)
     front = pareto_ids(measured)
     chosen = {str(trial.candidate) for trial in trials if trial.trial_id == choice.trial_id}
-    made = table(
-        f"Pareto front on {choice.chipset}", "", "variant", "target", *_NUMBERS, right=_NUMBERS
-    )
+    # A column that could only repeat "not measured" is a line below the table instead.
+    metered = any(trial.score.energy.method for trial in measured if trial.score)
+    numbers = (*_NUMBERS, "energy") if metered else _NUMBERS
+    made = table(f"Pareto front on {choice.chipset}", "", "variant", *numbers, right=numbers)
     for trial in measured:
         is_chosen = str(trial.candidate) in chosen
         if trial.score is None or not (trial.trial_id in front or trial.reference or is_chosen):
             continue
+        name = f"{trial.candidate.recipe}{' (reference)' if trial.reference else ''}"
         row(
             made,
             "chosen" if is_chosen else "",
-            f"{trial.candidate.recipe}{' (reference)' if trial.reference else ''}",
-            str(trial.candidate.target),
-            *_cells(trial.score),
+            (name, f"on {trial.candidate.target}"),
+            *_cells(trial.score)[: len(numbers)],
             style="bold" if is_chosen else "" if trial.trial_id in front else "dim",
         )
     lines = [_line(text) for text in (*_not_measured(measured), _others(trials, measured, front))]
     return [made, *lines]
 
 
-def _cells(score: Score) -> tuple[str, ...]:
+def _cells(score: Score) -> tuple[str | tuple[str, ...], ...]:
+    times = (score.cold_ms, score.warm_p50_ms, score.warm_p90_ms)
     return (
-        formats.percent(score.quality),
-        formats.with_interval(score.quality_drop),
+        _two_lines(score.quality, _PERCENT),
+        _two_lines(score.quality_drop),
         formats.byte_count(score.size_bytes),
-        formats.with_interval(score.cold_ms),
-        formats.with_interval(score.warm_p50_ms),
-        formats.with_interval(score.warm_p90_ms),
-        formats.bytes_with_interval(score.peak_memory_bytes),
+        *map(_two_lines, times),
+        formats.byte_count(score.peak_memory_bytes.value),
         formats.energy(score.energy),
     )
+
+
+def _two_lines(interval: Interval, factor: float = 1.0) -> tuple[str, str]:
+    return formats.number(interval.value * factor), formats.bounds(interval, factor)
 
 
 def _not_measured(trials: Sequence[Trial]) -> list[str]:
@@ -137,13 +135,11 @@ def _others(trials: Sequence[Trial], measured: Sequence[Trial], front: frozenset
     )
 
 
-def _verdict(choice: Choice, trials: Sequence[Trial]) -> list[RenderableType]:
-    named = [trial for trial in trials if trial.trial_id == choice.trial_id]
-    subject = str(named[0].candidate) if named else "no variant"
+def _verdict(choice: Choice) -> list[RenderableType]:
     verdict = choice.verdict.verdict
     head = Text(f"SLA on {harmless(choice.chipset)}: ")
     head.append(verdict.value.upper(), style=f"bold {VERDICT_STYLES[verdict]}")
-    head.append(f" for {harmless(subject)}: {harmless(choice.why)}")
+    head.append(f". {harmless(choice.why)}")
     made = table("", "bound", "verdict", "reason")
     for each in choice.verdict.bounds:
         row(

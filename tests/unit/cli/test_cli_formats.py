@@ -16,7 +16,15 @@ def test_byte_counts(count: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0213, "0.021"), (1.234, "1.23"), (12.34, "12.3"), (123.4, "123")]
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.0213, "0.0213"),
+        (0.213, "0.213"),
+        (1.234, "1.23"),
+        (12.34, "12.3"),
+        (123.4, "123"),
+    ],
 )
 def test_numbers_keep_three_digits(value: float, text: str) -> None:
     assert formats.number(value) == text
@@ -25,7 +33,7 @@ def test_numbers_keep_three_digits(value: float, text: str) -> None:
 def test_intervals_stand_beside_their_value() -> None:
     assert formats.with_interval(Interval(0.112, 0.11, 0.115)) == "0.112 [0.110, 0.115]"
     assert formats.bytes_with_interval(Interval(61.2e6, 60.9e6, 61.4e6)) == "61.2 [60.9, 61.4] MB"
-    assert formats.percent(Interval(0.892, 0.886, 0.898)) == "89.2 [88.6, 89.8] %"
+    assert formats.with_interval(Interval(0.892, 0.886, 0.898), 100) == "89.2 [88.6, 89.8]"
 
 
 def test_one_launch_has_no_interval() -> None:
@@ -35,7 +43,7 @@ def test_one_launch_has_no_interval() -> None:
 def test_energy_that_was_not_measured_is_never_a_number() -> None:
     assert formats.energy(Energy(reason="no meter")) == "not measured"
     assert formats.energy(Energy("RAPL", gross_mj=2.0)) == "2.00 mJ gross"
-    assert formats.energy(Energy("RAPL", gross_mj=2.0, net_mj=0.0)) == "0.000 mJ net"
+    assert formats.energy(Energy("RAPL", gross_mj=2.0, net_mj=0.0)) == "0 mJ net"
 
 
 @pytest.mark.parametrize(
