@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from distillfarm.compression.zoo.config import student
+from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import Runtime, Target
 from distillfarm.domain.model import Analysis, ModelFormat
 from distillfarm.domain.recipe import parse_recipe
@@ -67,9 +69,19 @@ def _recipes(analysis: Analysis, target: Target) -> list[str]:
 
 def _trainers(analysis: Analysis) -> tuple[str, ...]:
     # Pruning needs the module itself; a student needs only the teacher's answers.
+    if not _has_student(analysis):
+        return _PRUNED if analysis.format is ModelFormat.TORCH_MODULE else ()
     if analysis.format is ModelFormat.TORCH_MODULE:
         return (_BOTH[0], _PRUNED[0], _DISTILLED[0], *_PRUNED[1:], *_DISTILLED[1:])
     return (_DISTILLED[0], *_BOTH, *_DISTILLED[1:])
+
+
+def _has_student(analysis: Analysis) -> bool:
+    try:
+        student(analysis.signature, 1.0)
+    except InvalidRequest:
+        return False
+    return True
 
 
 def _quantisers(analysis: Analysis, target: Target) -> Iterable[str]:

@@ -1,0 +1,259 @@
+"""Whole recipes through the workshop, every piece of work in a sandboxed process of its own."""
+
+import io
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+
+from distillfarm.compression import compress
+from distillfarm.compression.compress import StepKind
+from distillfarm.compression.gate import GateLimits
+from distillfarm.compression.inference import open_model
+from distillfarm.compression.protocols import ExportRefused, PassRefused, WorkingModel
+from distillfarm.compression.workshop import Workshop
+from distillfarm.domain.errors import Cancelled, InvalidRequest
+from distillfarm.domain.hardware import parse_target
+from distillfarm.domain.model import ArtifactRef, Dataset, ModelFormat, SourceModel
+from distillfarm.domain.recipe import parse_recipe, pass_spec
+from distillfarm.domain.variant import Exported, PassOutcome, Variant
+from distillfarm.sandbox import tasks
+from distillfarm.sandbox.limits import Limits
+from distillfarm.wire.blobs import LocalBlobs
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Shop:
+    """A workshop over blobs in a folder, with the data of a problem."""
+
+    folder: Path
+    blobs: LocalBlobs
+    work: Workshop
+    dataset: Dataset
+
+    def source(self, path: Path, form: ModelFormat) -> SourceModel:
+        digest = self.blobs.put_file(path)
+        return SourceModel(ArtifactRef(digest, path.stat().st_size, form, path.name))
+
+    def build(self, teacher: Variant, recipe: str, target: str) -> Exported:
+        where, variant = parse_target(target), teacher
+        for step in compress.steps(parse_recipe(recipe), teacher.artifact.format, where):
+            if step.spec is not None:
+                variant = self.work.apply(variant, step.spec, self.dataset, teacher, 0)
+            elif step.kind is StepKind.CONVERT:
+                variant = self.work.convert(variant, where, self.dataset, teacher, 0)
+        return self.work.export(variant, where, self.dataset, teacher, 0)
+
+
+def opened(folder: Path, data: Path, limits: GateLimits | None = None) -> Shop:
+    blobs = LocalBlobs(folder / "blobs")
+    work = Workshop(blobs, folder / "work", Limits(), gate_limits=limits)
+    return Shop(folder, blobs, work, Dataset(blobs.put_file(data)))
+
+
+@pytest.fixture
+def shop(image_problem: tiny_models.Problem, tmp_path: Path) -> Iterator[Shop]:
+    shop = opened(tmp_path, image_problem.data)
+    yield shop
+    assert [each.name for each in (tmp_path / "work").iterdir()] == ["cache"], "scratch left behind"
+
+
+@pytest.fixture
+def teacher(shop: Shop, image_problem: tiny_models.Problem) -> Variant:
+    source = shop.source(image_problem.model.path, ModelFormat.TORCH_MODULE)
+    return shop.work.ingest(source, shop.dataset)
+
+
+def test_a_recipe_becomes_an_artifact_with_its_evidence(shop: Shop, teacher: Variant) -> None:
+    exported = shop.build(teacher, "prune(ratio=0.5)+int8_static", "onnxruntime")
+    assert str(exported.candidate) == "prune(ratio=0.5)+int8_static on onnxruntime/cpu/cpu"
+    assert [each.spec.name for each in exported.reports] == ["prune", "convert", "int8_static"]
+    assert {each.outcome for each in exported.reports} == {PassOutcome.APPLIED}
+    assert exported.reports[0].parameters_after < exported.reports[0].parameters_before
+    assert exported.reports[0].curve
+    assert exported.max_abs_error is not None
+    assert exported.max_abs_error < 1e-4
+    assert exported.quality.samples < exported.test_quality.samples
+    assert exported.quality.value > 0.9
+    assert exported.artifact.size_bytes < teacher.artifact.size_bytes / 3
+    model = WorkingModel(shop.blobs.path(exported.artifact.digest), ModelFormat.ONNX)
+    inputs = dict(np.load(shop.blobs.path(exported.inputs_digest)))
+    expected = dict(np.load(shop.blobs.path(exported.expected_digest)))
+    answers = open_model(model, 1)(inputs)
+    assert len(inputs["x"]) == len(expected["scores"]) == 8
+    worst = np.abs(answers["scores"] - expected["scores"]).max()
+    assert worst <= exported.tolerance * np.abs(expected["scores"]).max()
+
+
+def test_another_process_gives_the_same_bytes(
+    shop: Shop, teacher: Variant, image_problem: tiny_models.Problem, tmp_path: Path
+) -> None:
+    (tmp_path / "again").mkdir()
+    again = opened(tmp_path / "again", image_problem.data)
+    other = again.work.ingest(
+        again.source(image_problem.model.path, ModelFormat.TORCH_MODULE), again.dataset
+    )
+    recipe = "distill(width=0.5,epochs=3)+int8_static"
+    first, second = shop.build(teacher, recipe, "litert"), again.build(other, recipe, "litert")
+    assert first.artifact.digest == second.artifact.digest
+    assert (first.inputs_digest, first.expected_digest) == (
+        second.inputs_digest,
+        second.expected_digest,
+    )
+
+
+def test_the_source_exported_as_it_is_has_lost_nothing(shop: Shop, teacher: Variant) -> None:
+    exported = shop.build(teacher, "original", "litert")
+    for drop in (exported.quality_drop, exported.test_drop):
+        assert (drop.value, drop.low, drop.high) == (0.0, 0.0, 0.0)
+
+
+def test_a_pass_that_destroys_the_model_is_refused_by_name(
+    trap: tiny_models.Problem, tmp_path: Path
+) -> None:
+    shop = opened(tmp_path, trap.data)
+    teacher = shop.work.ingest(shop.source(trap.model.path, ModelFormat.TORCH_MODULE), shop.dataset)
+    with pytest.raises(PassRefused, match=r"^int8_static: destroyed: accuracy fell"):
+        shop.build(teacher, "int8_static", "onnxruntime")
+
+
+def test_the_gates_limits_can_be_set(image_problem: tiny_models.Problem, tmp_path: Path) -> None:
+    shop = opened(tmp_path, image_problem.data, GateLimits(min_saving=0.9))
+    source = shop.source(image_problem.model.path, ModelFormat.TORCH_MODULE)
+    with pytest.raises(PassRefused, match=r"^int8_static: unchanged: the file shrank only"):
+        shop.build(shop.work.ingest(source, shop.dataset), "int8_static", "litert")
+
+
+def test_a_user_evaluator_replaces_accuracy(shop: Shop, teacher: Variant) -> None:
+    code = (
+        b"import numpy as np\n"
+        b"def recall(outputs, targets):\n"
+        b"    right = outputs.argmax(1) == targets\n"
+        b"    return float(right[targets == 0].mean())\n"
+    )
+    dataset = replace(
+        shop.dataset, evaluator_digest=shop.blobs.put_bytes(code), evaluator_function="recall"
+    )
+    judged = replace(shop, dataset=dataset).build(teacher, "fp16", "onnxruntime")
+    assert judged.test_quality.metric == "recall"
+    assert judged.reports[-1].quality is not None
+    assert judged.reports[-1].quality.metric == "recall"
+
+
+def test_data_that_do_not_fit_are_the_users_mistake(shop: Shop, teacher: Variant) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, picture=np.zeros((40, 1, 12, 12), np.float32), label=np.zeros(40, int))
+    dataset = Dataset(shop.blobs.put_bytes(buffer.getvalue()))
+    with pytest.raises(InvalidRequest, match="no array named x; it has picture"):
+        shop.work.apply(teacher, pass_spec("prune", ratio=0.5), dataset, teacher, 0)
+
+
+def test_cancelling_ends_the_work(shop: Shop, teacher: Variant) -> None:
+    begun: list[float] = []
+    with pytest.raises(Cancelled):
+        shop.work.apply(
+            teacher,
+            pass_spec("distill", width=0.5, epochs=1000),
+            shop.dataset,
+            teacher,
+            0,
+            report=lambda done, _text: begun.append(done),
+            cancelled=lambda: bool(begun),
+        )
+
+
+class Sums(torch.nn.Module):
+    """Two named inputs, two named outputs: matched by name wherever they go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.mix = torch.nn.Linear(64, 256)
+        self.score = torch.nn.Linear(256, 3)
+
+    def forward(self, left: torch.Tensor, right: torch.Tensor) -> dict[str, torch.Tensor]:
+        mixed = torch.relu(self.mix(left - right))
+        return {"scores": self.score(mixed), "mixed": mixed}
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "litert"])
+def test_a_program_with_several_inputs_and_outputs_keeps_their_names(
+    tmp_path: Path, target: str
+) -> None:
+    left, right = torch.randn(2, 64), torch.randn(2, 64)
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(
+        Sums().eval(),
+        (left, right),
+        dynamic_shapes={"left": {0: batch}, "right": {0: batch}},
+    )
+    torch.export.save(program, tmp_path / "program.pt2")
+    generator = np.random.default_rng(0)
+    inputs = {
+        name: generator.normal(size=(200, 64)).astype(np.float32) for name in ("left", "right")
+    }
+    np.savez(tmp_path / "data.npz", **inputs, label=generator.integers(0, 3, 200))
+    shop = opened(tmp_path, tmp_path / "data.npz")
+    code = (
+        b"def judge(outputs, targets):\n"
+        b"    return float((outputs['scores'].argmax(1) == targets).mean())\n"
+    )
+    shop.dataset = replace(
+        shop.dataset, evaluator_digest=shop.blobs.put_bytes(code), evaluator_function="judge"
+    )
+    source = shop.source(tmp_path / "program.pt2", ModelFormat.TORCH_EXPORT)
+    teacher = shop.work.ingest(source, shop.dataset)
+    exported = shop.build(teacher, "fp16", target)
+    model = WorkingModel(shop.blobs.path(exported.artifact.digest), exported.artifact.format)
+    signature = open_model(model, 1).signature
+    assert {each.name for each in signature.inputs} == {"left", "right"}
+    assert {each.name for each in signature.outputs} == {"scores", "mixed"}
+
+
+@pytest.fixture(scope="module")
+def keras_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained Keras model in all its forms, with its data; made in a process of its own."""
+    folder = tmp_path_factory.mktemp("keras")
+    tasks.run("keras_maker:make", str(folder), bool, limits=Limits(), folder=folder)
+    with tarfile.open(folder / "saved_model.tar", "w") as archive:
+        archive.add(folder / "saved_model", arcname=".")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "target"),
+    [
+        ("model.keras", ModelFormat.KERAS, "onnxruntime"),
+        ("model.keras", ModelFormat.KERAS, "litert"),
+        ("model.h5", ModelFormat.KERAS, "litert"),
+        ("saved_model.tar", ModelFormat.SAVED_MODEL, "litert"),
+    ],
+)
+def test_keras_and_saved_models_are_exported_and_quantised(
+    keras_files: Path, tmp_path: Path, name: str, form: ModelFormat, target: str
+) -> None:
+    shop = opened(tmp_path, keras_files / "data.npz")
+    teacher = shop.work.ingest(shop.source(keras_files / name, form), shop.dataset)
+    exported = shop.build(teacher, "int8_static", target)
+    assert exported.test_quality.value > 0.9
+    model = WorkingModel(shop.blobs.path(exported.artifact.digest), exported.artifact.format)
+    assert [each.name for each in open_model(model, 1).signature.inputs] == ["image"]
+
+
+def test_a_saved_model_for_onnx_runtime_is_refused_with_the_remedy(
+    keras_files: Path, tmp_path: Path
+) -> None:
+    shop = opened(tmp_path, keras_files / "data.npz")
+    source = shop.source(keras_files / "saved_model.tar", ModelFormat.SAVED_MODEL)
+    teacher = shop.work.ingest(source, shop.dataset)
+    with pytest.raises(ExportRefused, match="distil it first"):
+        shop.work.export(teacher, parse_target("onnxruntime"), shop.dataset, teacher, 0)
+    student = shop.build(teacher, "distill(width=0.25)", "onnxruntime")
+    assert student.test_quality.value > 0.9
