@@ -12,7 +12,7 @@ from typing import TypeVar
 from distillfarm.compression import analysis, readers
 from distillfarm.compression.protocols import WorkingModel
 from distillfarm.compression.readers.detect import detect
-from distillfarm.domain.errors import ModelRejected
+from distillfarm.domain.errors import FarmError, ModelRejected
 from distillfarm.domain.model import Analysis, ModelFormat, Signature
 from distillfarm.sandbox import Limits, errors, tasks
 from distillfarm.sandbox.text import one_line
@@ -97,9 +97,15 @@ def _ingest(request: IngestRequest, report: Callable[[float, str], None]) -> tup
         request.factory_function,
         Path(request.data) if request.data else None,
     )
-    model = readers.read(source, model_format)
-    report(0.5, f"opening the {model_format.value} model")
-    found = analysis.analyse(model, request.threads)
+    try:
+        model = readers.read(source, model_format)
+        report(0.5, f"opening the {model_format.value} model")
+        found = analysis.analyse(model, request.threads)
+    except (FarmError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        # Parsers raise anything on damaged bytes: struct.error, zlib.error, KeyError, ...
+        raise ModelRejected(f"the file is damaged: {type(error).__name__}: {error}") from error
     _check_names(found.signature)
     return model.path, found
 

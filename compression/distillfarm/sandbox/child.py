@@ -16,7 +16,7 @@ from distillfarm.sandbox import wire
 from distillfarm.sandbox.text import one_line
 
 _NO_DISK = {errno.EFBIG, errno.ENOSPC, errno.EDQUOT}
-_MAX_ERROR_CHARACTERS = 2000
+_MAX_ERROR_CHARACTERS = 1000
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ from distillfarm.compression.analysis.bottlenecks import bottlenecks
 from distillfarm.compression.analysis.layers import Facts
 from distillfarm.compression.inference import open_model
 from distillfarm.compression.protocols import WorkingModel
-from distillfarm.domain.errors import ModelRejected
 from distillfarm.domain.model import Analysis, ModelFormat, OperatorCount, Signature
 from distillfarm.sandbox.text import one_line
 
@@ -34,11 +33,7 @@ def analyse(model: WorkingModel, threads: int = 1) -> Analysis:
     signature = open_model(model, threads).signature
     module = import_module(f"distillfarm.compression.analysis.{_COUNTERS[model.format]}")
     count: Callable[[WorkingModel, Signature], Facts] = module.facts
-    try:
-        found = count(model, signature)
-    except (IndexError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        # It loads, yet its own description does not hold together.
-        raise ModelRejected(f"the model contradicts itself: {error!r}") from error
+    found = count(model, signature)
     return Analysis(
         format=model.format,
         signature=signature,
