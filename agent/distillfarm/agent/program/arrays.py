@@ -184,7 +184,7 @@ def _made_up(tensor: Tensor) -> Array:
 def _dtype(tensor: Tensor) -> np.dtype[np.generic]:
     try:
         return np.dtype(tensor.dtype)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise BadInputs(
             f"input {tensor.name!r} is of type {tensor.dtype}, which needs fixed inputs of its own"
         ) from error
