@@ -13,12 +13,16 @@ from pathlib import Path
 from distillfarm.cli.children import Child
 from distillfarm.cli.console import say
 from distillfarm.cli.tenancy import Farm, announce, ownership, unused
-from distillfarm.domain.errors import FarmError, Unavailable, WrongState
+from distillfarm.domain.errors import FarmError, InvalidRequest, Unavailable, WrongState
 from distillfarm.domain.hardware import DeviceStatus
 
 _HEALTHY_WITHIN_S = 120.0
 _LOOK_EVERY_S = 0.1
 _MOST_STEPS = 4
+_GUARDS = tuple(
+    f"DISTILLFARM_CONTROLLER_{name}"
+    for name in ("ENROLMENT_TOKEN", "USER_TOKEN", "TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA")
+)
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,16 @@ async def embedded_farm(plan: Plan) -> AsyncIterator[Farm]:
 
     Raises:
         AlreadyExists: a farm runs in this state folder.
+        InvalidRequest: the environment asks for credentials, which only a lab's controller has.
         WrongState: a port is taken.
         Unavailable: a part ended at its start or did not become healthy in time.
     """
+    for name in _GUARDS:
+        if os.environ.get(name):
+            raise InvalidRequest(
+                f"{name} is set, and an embedded farm serves this computer alone, without "
+                "credentials; unset it, or run controller, agent and worker each alone"
+            )
     with ownership(plan.state_dir) as lock, _pipe() as (lifeline, _):
         for address in filter(None, (plan.listen, plan.web_listen)):
             require_free(address)

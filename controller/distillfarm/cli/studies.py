@@ -1,5 +1,6 @@
 """``distillfarm study``: run, list, show, watch and cancel studies."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,7 @@ from distillfarm.cli.options import Connection, JsonOption, with_connection
 from distillfarm.cli.sources import existing, format_of, parse_function
 from distillfarm.cli.study_progress import StudyProgress
 from distillfarm.cli.study_run import Finished, StudyRequest
+from distillfarm.cli.tenancy import running_farm
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import parse_target
 from distillfarm.domain.model import ModelFormat
@@ -87,12 +89,12 @@ def finish(connection: Connection, request: StudyRequest, out: Path, *, as_json:
     study_run.require_replaceable(out)
     with extra("controller"):
         import distillfarm.controller.bundle  # noqa: F401, PLC0415  before hours of work
-    known: list[str] = []
+    hints: list[str] = []
 
     async def work() -> tuple[Finished, str]:
         async with connected(connection, start=True, worker=True) as client:
             study = await study_run.submit(client, request)
-            known.append(study.study_id)
+            hints.append(_interrupted_hint(connection, study.study_id))
             say(f"{study.study_id} is {study.state.value}")
             with StudyProgress() as progress:
                 study = await study_run.follow(client, study.study_id, progress.show)
@@ -103,12 +105,8 @@ def finish(connection: Connection, request: StudyRequest, out: Path, *, as_json:
     try:
         finished, signer = run(work())
     except KeyboardInterrupt:
-        if known:
-            say(
-                f"{known[0]} goes on while its farm runs; watch it: distillfarm study watch "
-                f"{known[0]}; end it: distillfarm study cancel {known[0]}; "
-                "the same command goes on with it"
-            )
+        for hint in hints:
+            say(hint)
         raise
     _print_finished(finished, as_json)
     if signer:
@@ -205,6 +203,19 @@ def parse_duration(text: str) -> float:
     if match is None or float(match[1]) == 0:
         raise InvalidRequest(f"duration {text!r}: write for example 90s, 30m or 2h")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def _interrupted_hint(connection: Connection, study_id: str) -> str:
+    farm = running_farm(connection.state_dir)
+    if farm is not None and farm.pid == os.getpid():
+        return (
+            f"{study_id} rests, since its farm ended with this command; it goes on with: "
+            f"distillfarm up --state-dir {connection.state_dir}"
+        )
+    return (
+        f"{study_id} goes on; watch it: distillfarm study watch {study_id}; "
+        f"end it: distillfarm study cancel {study_id}"
+    )
 
 
 def _print_finished(finished: Finished, as_json: bool) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from distillfarm.cli import children
 from distillfarm.cli.children import Child
-from distillfarm.cli.embedded import require_free
+from distillfarm.cli.embedded import Plan, embedded_farm, require_free
 from distillfarm.domain.errors import InvalidRequest, Unavailable, WrongState
 
 COUNT_AND_END = (
@@ -152,3 +152,14 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+async def test_an_embedded_farm_never_drops_a_guard_silently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTILLFARM_CONTROLLER_ENROLMENT_TOKEN", "secret")
+    with pytest.raises(InvalidRequest, match="ENROLMENT_TOKEN is set") as raised:
+        async with embedded_farm(Plan(tmp_path / "state")):
+            pytest.fail("it ran")
+    assert "secret" not in str(raised.value)
+    assert not (tmp_path / "state").exists()
