@@ -1,6 +1,7 @@
 """kill -9 of the real pipeline and worker processes around a toy workshop, at every stage."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,16 +9,17 @@ from toy_farm import Toy
 from toy_processes import ToyProcesses
 
 from distillfarm.controller.bundle import unpack, verify
+from distillfarm.controller.store.protocol import MeasurementQuery
 from distillfarm.domain.study import StudyState
 
 pytestmark = pytest.mark.e2e
 
-TOY = Toy(ingest_s=1.0, pass_s=1.0, launch_s=0.3, silence_s=4.0)
+TOY = Toy(ingest_s=0.8, pass_s=0.8, launch_s=0.2)
 MOMENTS = {
     "in ingest": "controller up",
     "in a pass": "begin original+distill(width=0.5)",
     "in a measurement": "measure ",
-    "between rounds": "begin original+prune",
+    "between rounds": "begin original+distill(width=0.25)",
 }
 
 
@@ -35,6 +37,9 @@ def assert_whole(farm: ToyProcesses, study_id: str, out: Path) -> None:
     assert max(measured.values()) == 1
     jobs = Counter(each for each in farm.lines() if each.startswith("measure "))
     assert max(jobs.values()) == 1
+    # One of the four searched was measured as another's very same file.
+    known = farm.store.measurements(MeasurementQuery(study_id=study_id))
+    assert {each.measurement_id for each in known} == {each.measurement_ids[0] for each in trials}
     assert study.bundle is not None
     unpack(farm.blobs.path(study.bundle.digest), out)
     assert verify(out).ok
@@ -68,7 +73,7 @@ def test_a_controller_killed_while_it_bundles_delivers_once(tmp_path: Path) -> N
 
 
 def test_the_work_of_a_worker_that_stays_away_is_taken_over(tmp_path: Path) -> None:
-    with ToyProcesses(tmp_path, TOY) as farm:
+    with ToyProcesses(tmp_path, replace(TOY, silence_s=4.0)) as farm:
         farm.start("controller", "worker-1")
         farm.create("study-1", trials=4)
         farm.wait_line("begin original+distill(width=0.5)")

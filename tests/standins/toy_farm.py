@@ -228,8 +228,10 @@ class ToyDispatcher:
         # A lease of a controller that was killed ends when it expires; here at once.
         self._store.expire(time.time() + 1e6)
         (lease,) = self._store.grant([(job.job_id, device.device_id)], time.time(), 60.0)
+        result = JobResult(lease, self._measurement(job, lease.token))
+        finished = self._store.finish(result, time.time(), 3)
         log(self._folder, f"measure {job.request.idempotency_key}")
-        return self._store.finish(JobResult(lease, self._measurement(job, lease.token)), 0.0, 3)
+        return finished
 
     def _measurement(self, job: Job, token: int) -> Measurement:
         request = job.request

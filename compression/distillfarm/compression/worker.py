@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import logging
 import re
+import secrets
 import shutil
 import signal
 import threading
@@ -145,7 +146,8 @@ class Pulse:
         self._workflow_id = workflow_id
         self._worker = worker
         self._stop = stop
-        self._progress = Progress()
+        # Another attempt at the same step must not look like the silent one before it.
+        self._progress = Progress(beat=secrets.randbits(32))
         self._unwanted = threading.Event()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"pulse-{workflow_id}", daemon=True)
@@ -172,13 +174,15 @@ class Pulse:
         return self._unwanted.is_set() or self._stop.is_set()
 
     def _beat(self) -> None:
-        while not self._over.wait(_PULSE_S):
+        while True:
             status = DBOS.get_workflow_status(self._workflow_id)
             if status is None or (status.status, status.executor_id) != ("PENDING", self._worker):
                 self._unwanted.set()
                 return
             self._progress = replace(self._progress, beat=self._progress.beat + 1)
             DBOS.update_workflow_attributes(self._workflow_id, msgspec.to_builtins(self._progress))
+            if self._over.wait(_PULSE_S):
+                return
 
 
 @contextlib.contextmanager
