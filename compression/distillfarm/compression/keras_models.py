@@ -4,11 +4,11 @@ import contextlib
 import os
 import shutil
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from distillfarm.compression.readers import archives
 from distillfarm.domain.errors import InternalError, MissingExtra, ModelRejected
 
 
@@ -71,11 +71,7 @@ def unpack_saved_model(tar: Path, folder: Path) -> Path:
     """
     target = folder / "saved_model"
     target.mkdir()
-    try:
-        with tarfile.open(tar, "r:") as archive:
-            archive.extractall(target, filter="data")
-    except (tarfile.TarError, OSError) as error:
-        raise ModelRejected(f"not the tar of a SavedModel: {error}") from error
+    archives.unpack_tar(tar, target)
     found = sorted(target.rglob("saved_model.pb"), key=lambda each: len(each.parts))
     if not found:
         raise ModelRejected("the tar holds no saved_model.pb")

@@ -173,6 +173,8 @@ def apply(request: ApplyRequest, report: Report) -> Made:
         raise PassRefused(f"{request.spec}: refused: {error}") from error
     except (FarmError, MemoryError, OSError):
         raise
+    except ImportError as error:
+        raise _missing(str(request.spec), error) from error
     except Exception as error:
         # Whatever a framework raises on somebody's model is the pass' failure, told by name.
         raise PassRefused(f"{request.spec}: failed: {type(error).__name__}: {error}") from error
@@ -194,6 +196,8 @@ def convert(request: ConvertRequest, report: Report) -> Made:
         path = exporter.export(source, target, workspace)
     except (FarmError, MemoryError, OSError):
         raise
+    except ImportError as error:
+        raise _missing(f"export for {target}", error) from error
     except Exception as error:
         # Exporters raise anything on an operator that they do not know.
         raise ExportRefused(
@@ -288,6 +292,12 @@ def _tolerance(plain: evaluation.Outputs, optimised: evaluation.Outputs) -> floa
             " outputs' largest value on this computer; no device could be told right from wrong"
         )
     return min(_MAX_TOLERANCE, max(_MIN_TOLERANCE, _ROUNDING_ROOM * seen))
+
+
+def _missing(work: str, error: ImportError) -> MissingExtra:
+    return MissingExtra(
+        f"{work} needs pip install 'distillfarm[compression,litert,tensorflow]': {error}"
+    )
 
 
 def _whole_batches(signature: Signature) -> int:

@@ -84,11 +84,11 @@ def _stored(array: Array, detail: dict[str, Any]) -> Array:
     scale, zero = detail["quantization"]
     limits = np.iinfo(detail["dtype"])
     whole = np.rint(array.astype(np.float32) / scale) + zero
-    return np.clip(whole, limits.min, limits.max).astype(detail["dtype"])
+    return np.asarray(np.clip(whole, limits.min, limits.max), detail["dtype"])
 
 
 def _real(array: Array, detail: dict[str, Any]) -> Array:
     if not _scale(detail):
         return array
     scale, zero = detail["quantization"]
-    return ((array.astype(np.float32) - zero) * scale).astype(np.float32)
+    return np.asarray((array.astype(np.float32) - zero) * scale, np.float32)

@@ -143,4 +143,5 @@ class _EncoderLayer(nn.Module):
         return answer
 
     def _split(self, features: Tensor) -> Tensor:
-        return features.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        batch, length, _ = features.shape
+        return features.reshape(batch, length, self.heads, -1).transpose(1, 2)
