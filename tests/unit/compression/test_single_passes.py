@@ -9,6 +9,7 @@ import pytest
 import tiny_models
 
 from distillfarm.compression import gate, registry, tasks, torch_models
+from distillfarm.compression.inference import open_model
 from distillfarm.compression.protocols import PassRefused, WorkingModel
 from distillfarm.compression.zoo.config import student
 from distillfarm.domain.errors import InvalidRequest
@@ -83,6 +84,41 @@ def test_int8_makes_the_file_a_quarter(image_problem: tiny_models.Problem, tmp_p
     kinds = {each.data_type for each in graph.initializer if len(each.dims) > 1}
     assert kinds == {onnx.TensorProto.INT8}
     assert Path(made.model.path).stat().st_size < 0.5 * Path(source.path).stat().st_size
+
+
+def test_an_old_onnx_file_is_brought_to_where_per_channel_weights_exist(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    weights = {
+        "w": generator.normal(size=(64, 3, 3, 3)).astype(np.float32),
+        "w2": generator.normal(size=(64, 3)).astype(np.float32),
+    }
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Conv", ["in:0", "w"], ["c"], kernel_shape=[3, 3]),
+            onnx.helper.make_node("GlobalMaxPool", ["c"], ["p"]),
+            onnx.helper.make_node("Flatten", ["p"], ["f"]),
+            onnx.helper.make_node("Gemm", ["f", "w2"], ["out/x"]),
+        ],
+        "old",
+        [value("in:0", onnx.TensorProto.FLOAT, ["N", 3, 16, 16])],
+        [value("out/x", onnx.TensorProto.FLOAT, ["N", 3])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    opset = [onnx.helper.make_opsetid("", 11)]
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=opset, ir_version=6), tmp_path / "old.onnx"
+    )
+    images = generator.normal(size=(400, 3, 16, 16)).astype(np.float32)
+    model = WorkingModel(tmp_path / "old.onnx", ModelFormat.ONNX)
+    labels = open_model(model, 1)({"in:0": images})["out/x"].argmax(1)
+    np.savez(tmp_path / "data.npz", **{"in:0": images}, label=labels)
+    signature = open_model(model, 1).signature
+    problem = tiny_models.Problem(model, tmp_path / "data.npz", signature)
+    source = tasks.ModelFile(str(model.path), model.format)
+    made = gated(problem, source, "int8_static", tmp_path / "pass")
+    found = open_model(made.model.working(), 1).signature
+    assert (found.inputs[0].name, found.outputs[0].name) == ("in:0", "out/x")
 
 
 def test_dynamic_int8_refuses_convolutions_on_onnx_runtime(

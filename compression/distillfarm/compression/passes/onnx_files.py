@@ -3,11 +3,20 @@
 from pathlib import Path
 
 import onnx
+from onnx import version_converter
 from onnxruntime.quantization.shape_inference import quant_pre_process
+
+# DequantizeLinear has an axis, which per-channel weights need, since this version of ONNX.
+_PER_CHANNEL_OPSET = 13
 
 
 def prepared(source: Path, folder: Path) -> Path:
     """A copy with shapes inferred and constants folded, as ONNX Runtime's quantisers want it."""
+    model = onnx.load(source)
+    version = max((each.version for each in model.opset_import if each.domain == ""), default=0)
+    if 0 < version < _PER_CHANNEL_OPSET:
+        source = folder / "newer.onnx"
+        onnx.save(version_converter.convert_version(model, _PER_CHANNEL_OPSET), source)
     path = folder / "prepared.onnx"
     quant_pre_process(source, path, skip_symbolic_shape=True)
     return path
