@@ -1,5 +1,6 @@
 """Tasks in the sandbox: results, errors, limits, walls."""
 
+import ctypes
 import os
 import signal
 import socket
@@ -13,7 +14,8 @@ from sandbox_tasks import Text, Tried
 
 from distillfarm.compression.protocols import PassRefused
 from distillfarm.domain.errors import Cancelled, InternalError, ModelRejected
-from distillfarm.sandbox import Limits, errors, tasks
+from distillfarm.sandbox import Limits, errors, tasks, wire
+from distillfarm.sandbox.process import spawn
 
 MIB = 1024**2
 ROOMY = Limits(memory_bytes=512 * MIB, wall_s=30, disk_bytes=64 * MIB)
@@ -53,8 +55,6 @@ def test_defect_in_a_task_is_an_internal_error_in_one_line(tmp_path):
 
 
 def test_unknown_error_class_becomes_internal_without_import(tmp_path):
-    from distillfarm.sandbox import wire  # noqa: PLC0415
-
     assert type(wire.revive(wire.Failed("os.system", "x"))) is InternalError
 
 
@@ -143,8 +143,8 @@ def test_what_a_task_leaves_running_dies_with_it(tmp_path, assert_gone):
     assert_gone(*pids)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="these walls are the Linux kernel's")
-def test_no_network_no_writes_outside_no_signals(tmp_path):
+async def test_walls_that_the_kernel_offers_stand(tmp_path):
+    """What is claimed is true, and no wall that Landlock offers is left out."""
     outside = tmp_path / "outside"
     received = []
     before = signal.signal(signal.SIGUSR1, lambda *_: received.append(1))
@@ -160,9 +160,21 @@ def test_no_network_no_writes_outside_no_signals(tmp_path):
             )
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert tried == Tried(wrote=False, connected=False, signalled=False)
-    assert not outside.exists()
-    assert not received
+    async with await spawn(["/bin/true"], limits=ROOMY, folder=tmp_path) as process:
+        claimed = process.walls
+    version = landlock_version()
+    assert ("writes only in the folder" in claimed) == (version >= 1)
+    assert ("no signals to others" in claimed) == (version >= 6)
+    assert tried.wrote == outside.exists() == (version < 1)
+    assert tried.signalled == bool(received) == (version < 6)
+    assert tried.connected == ("no network" not in claimed and version < 4)
+
+
+def landlock_version() -> int:
+    """What the kernel itself says; 0 without Landlock."""
+    if sys.platform != "linux":
+        return 0
+    return max(0, ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1))
 
 
 def test_environment_holds_no_credentials_and_stays_in_the_folder(tmp_path, monkeypatch):

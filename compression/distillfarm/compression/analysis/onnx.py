@@ -234,7 +234,8 @@ def _is_weight(tensor: TensorProto) -> bool:
 
 
 def _held(tensor: TensorProto) -> int:
-    return int(math.ceil(math.prod(tensor.dims) * _item_bytes(tensor.data_type)))
+    size_bytes: float = math.prod(tensor.dims) * _item_bytes(tensor.data_type)
+    return math.ceil(size_bytes)
 
 
 def _value_bytes(name: str, known: _Known) -> int:
