@@ -270,7 +270,9 @@ def _become(order: dict[str, Any], walls: Any) -> None:
 def _lower(limit: int, value: int) -> None:
     _, hard = resource.getrlimit(limit)
     allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(limit, (allowed, allowed))
+    # Not every system has every limit; the watch stands behind each of them.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(limit, (allowed, allowed))
 
 
 if __name__ == "__main__":

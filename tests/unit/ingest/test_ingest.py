@@ -16,7 +16,7 @@ from distillfarm.compression.inference import open_model
 from distillfarm.compression.ingest import Ingested, IngestRequest
 from distillfarm.compression.protocols import WorkingModel
 from distillfarm.compression.sources import model_file
-from distillfarm.domain.errors import InvalidRequest, ModelRejected
+from distillfarm.domain.errors import InvalidRequest, MissingExtra, ModelRejected
 from distillfarm.domain.model import ModelFormat, TensorSpec
 from distillfarm.sandbox import Limits
 
@@ -194,3 +194,14 @@ def test_frameworks_stay_out_of_the_caller(tmp_path):
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
     )
     assert run.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("kind", ["keras", "saved_model.tar"])
+def test_missing_framework_is_told_with_the_extra_to_install(tmp_path, monkeypatch, kind):
+    for name in ("h5py", "tensorflow"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("keras", "saved_model"):
+        monkeypatch.delitem(sys.modules, f"distillfarm.compression.readers.{name}", raising=False)
+    source = readers.Source(tiny_models.write(kind, tmp_path), tmp_path)
+    with pytest.raises(MissingExtra, match=r"pip install 'distillfarm\[tensorflow\]'"):
+        readers.read(source, EXPECTED[kind])

@@ -34,6 +34,7 @@ _READERS = {
     ModelFormat.TORCH_MODULE: "torch_module",
     ModelFormat.TORCH_STATE: "torch_state",
 }
+_OF_TENSORFLOW = (ModelFormat.KERAS, ModelFormat.SAVED_MODEL)
 
 
 def read(source: Source, model_format: ModelFormat) -> WorkingModel:
@@ -50,7 +51,7 @@ def read(source: Source, model_format: ModelFormat) -> WorkingModel:
     try:
         module = import_module(f"distillfarm.compression.readers.{_READERS[model_format]}")
     except ImportError as error:
-        extra = "tensorflow" if model_format is ModelFormat.SAVED_MODEL else "compression"
+        extra = "tensorflow" if model_format in _OF_TENSORFLOW else "compression"
         raise MissingExtra(
             f"{model_format.value} models need pip install 'distillfarm[{extra}]': {error}"
         ) from error
