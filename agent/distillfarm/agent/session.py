@@ -19,7 +19,13 @@ from distillfarm.domain.agent import (
     JobResult,
     Welcome,
 )
-from distillfarm.domain.errors import FarmError, InvalidRequest, Unavailable
+from distillfarm.domain.errors import (
+    FarmError,
+    InvalidRequest,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
 from distillfarm.domain.hardware import DeviceInfo
 from distillfarm.wire.interceptors import domain_errors
 from distillfarm.wire.session import FromAgent, at_agent, to_controller
@@ -29,6 +35,8 @@ from distillfarm.wire.v1.services_pb2_grpc import SessionsStub
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
 _WELCOME_S = 30.0
+# Dialling again would change nothing before a person did something.
+_HOPELESS = (InvalidRequest, PermissionDenied, Unauthenticated)
 
 _log = structlog.get_logger(__name__)
 
@@ -70,6 +78,7 @@ class Session:
 
         Raises:
             Unauthenticated: the controller does not know the credential.
+            PermissionDenied: it knows the credential as another's.
             InvalidRequest: the two sides do not understand each other.
         """
         pause_s = _FIRST_PAUSE_S
@@ -77,9 +86,10 @@ class Session:
             started = asyncio.get_running_loop().time()
             try:
                 await self._converse(jobs)
+            except _HOPELESS:
+                raise
             except FarmError as error:
-                if not error.retryable:
-                    raise
+                # INTERNAL too: gRPC tells so of a stream that ended under a message being sent.
                 _log.warning("no session, dialling again", controller=self._address, why=str(error))
             if asyncio.get_running_loop().time() - started > _LONGEST_PAUSE_S:
                 pause_s = _FIRST_PAUSE_S

@@ -5,9 +5,9 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from stand_in_controller import StandInController
 
 from distillfarm.agent.jobs import Jobs
 from distillfarm.agent.session import Session
@@ -20,17 +20,14 @@ from distillfarm.domain.agent import (
     Hello,
     JobProgress,
     JobResult,
-    Welcome,
 )
 from distillfarm.domain.errors import DeviceOffline, Unauthenticated
 from distillfarm.domain.hardware import parse_target
 from distillfarm.domain.job import JobRequest, Lease, MeasureSpec
 from distillfarm.domain.measurement import Energy, Measurement, Outcome
 from distillfarm.domain.model import ArtifactRef, ModelFormat
-from distillfarm.wire.session import FromAgent, FromController, at_controller, to_agent
 from distillfarm.wire.transport import create_channel, create_server
 from distillfarm.wire.v1.services_pb2_grpc import (
-    SessionsServicer,
     add_SessionsServicer_to_server,
 )
 
@@ -60,40 +57,6 @@ def measured(order: Assign) -> Measurement:
         started_at_s=0.0,
         device_s=0.0,
     )
-
-
-class StandInController(SessionsServicer):
-    """Hears everything and says what the test puts into ``say``; ``hang_up`` ends the stream."""
-
-    def __init__(self) -> None:
-        self.heard: asyncio.Queue[FromAgent] = asyncio.Queue()
-        self.say: asyncio.Queue[FromController | None] = asyncio.Queue()
-        self.refuse = False
-
-    async def Session(self, requests: Any, _context: Any) -> AsyncIterator[Any]:
-        if self.refuse:
-            raise Unauthenticated("who are you?")
-
-        async def listen() -> None:
-            async for message in requests:
-                self.heard.put_nowait(at_controller(message))
-
-        listening = asyncio.create_task(listen())
-        try:
-            yield to_agent(Welcome(heartbeat_s=0.05, lease_s=1.0))
-            while (content := await self.say.get()) is not None:
-                yield to_agent(content)
-        finally:
-            listening.cancel()
-
-    async def hear(self, kind: type[Any]) -> Any:
-        async with asyncio.timeout(10):
-            while not isinstance(heard := await self.heard.get(), kind):
-                pass
-        return heard
-
-    def hang_up(self) -> None:
-        self.say.put_nowait(None)
 
 
 class Agent:
