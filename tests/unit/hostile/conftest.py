@@ -1,7 +1,6 @@
 """What the tests with hostile files share: one way to look at a file, and to see it did no harm."""
 
 import os
-import sys
 import unicodedata
 from pathlib import Path
 
@@ -10,8 +9,6 @@ import pytest
 
 from distillfarm.compression.inspection import LIMITS, inspect
 from distillfarm.domain.errors import FarmError
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "ingest")]
 
 EXECUTED = 66
 

@@ -10,9 +10,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+import format_models
 import h5py
 import pytest
-import tiny_models
 import torch
 
 from distillfarm.domain.errors import ModelRejected
@@ -32,25 +32,25 @@ def test_the_payload_would_be_noticed(bomb, workplace):
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("place", ["whole", "beside the weights"])
 def test_pickled_code_in_a_state_dict(look, bomb, workplace, zipped, place):
-    path = tiny_models.write("pt", workplace / "files")
+    path = format_models.write("pt", workplace / "files")
     content = bomb if place == "whole" else {"conv.weight": torch.zeros(1), "extra": bomb}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    error = look(path, tiny_models.factory_for(path))
+    error = look(path, format_models.factory_for(path))
     assert type(error) is ModelRejected
     assert "holds pickled code, which is never run" in str(error)
 
 
 def test_pickled_module(look, workplace):
-    path = tiny_models.write("pt", workplace / "files")
+    path = format_models.write("pt", workplace / "files")
     torch.save(torch.nn.Linear(2, 2), path)
-    error = look(path, tiny_models.factory_for(path))
+    error = look(path, format_models.factory_for(path))
     assert "holds pickled code, which is never run; save model.state_dict()" in str(error)
 
 
 def test_plain_pickle(look, bomb, workplace):
     path = workplace / "files" / "model.pkl"
     path.write_bytes(pickle.dumps(bomb))
-    factory = tiny_models.factory_for(tiny_models.write("pt", workplace / "files"))
+    factory = format_models.factory_for(format_models.write("pt", workplace / "files"))
     assert type(look(path, factory)) is ModelRejected
 
 
@@ -156,7 +156,7 @@ PROGRAMS = {
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_code_in_the_text_of_a_program(look, workplace, name):
     edit, says = PROGRAMS[name]
-    path = tiny_models.write("pt2", workplace / "files")
+    path = format_models.write("pt2", workplace / "files")
     edit_program(path, edit)
     error = look(path)
     assert type(error) is ModelRejected
@@ -204,7 +204,7 @@ def opaque_constant(bomb, members: dict[str, bytes]) -> None:
     "plant", [pickled_weights, pickled_samples, legacy_weights, compiled_code, opaque_constant]
 )
 def test_code_in_the_members_of_a_program(look, bomb, workplace, plant):
-    path = tiny_models.write("pt2", workplace / "files")
+    path = format_models.write("pt2", workplace / "files")
     edit_program(path, lambda members: plant(bomb, members))
     assert type(look(path)) is ModelRejected
 
@@ -266,7 +266,7 @@ def into_saved_model_layer(layer) -> None:
 @pytest.mark.parametrize("kind", ["keras", "h5"])
 @pytest.mark.parametrize("how", ["lambda", into_module, into_function, into_saved_model_layer])
 def test_code_in_a_keras_model(look, payload, workplace, kind, how):
-    path = tiny_models.write(kind, workplace / "files")
+    path = format_models.write(kind, workplace / "files")
     edit_keras(path, into_lambda(payload) if how == "lambda" else how)
     error = look(path)
     assert type(error) is ModelRejected
@@ -275,11 +275,11 @@ def test_code_in_a_keras_model(look, payload, workplace, kind, how):
 
 def test_factory_of_the_user_runs_inside_the_walls(look, payload, workplace):
     """A factory is the user's own code and does run, but may not write outside its folder."""
-    path = tiny_models.write("pt", workplace / "files")
+    path = format_models.write("pt", workplace / "files")
     outside = workplace / "executed"
     (workplace / "files" / "factory.py").write_text(
         f"def make():\n    open({str(outside)!r}, 'w')\n"
     )
-    error = look(path, tiny_models.factory_for(path))
+    error = look(path, format_models.factory_for(path))
     assert "PermissionError" in str(error)
     assert not outside.exists()

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+import format_models
 import pytest
-import tiny_models
 from hostile_tasks import Fate, Fuzz
 
 from distillfarm.domain.errors import ModelRejected
@@ -13,9 +13,9 @@ LIMITS = Limits(memory_bytes=3 * 1024**3, wall_s=240, disk_bytes=256 * 1024**2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [each for each in tiny_models.FORMATS if "saved" not in each])
+@pytest.mark.parametrize("kind", [each for each in format_models.FORMATS if "saved" not in each])
 def test_damaged_file_is_rejected_or_sound(workplace, kind):
-    path = tiny_models.write(kind, workplace / "files")
+    path = format_models.write(kind, workplace / "files")
     state = path.suffix in (".pt", ".safetensors")
     request = Fuzz(
         str(path),
@@ -42,7 +42,7 @@ def test_damaged_file_is_rejected_or_sound(workplace, kind):
 @pytest.mark.parametrize("kind", ["tflite", "onnx", "saved_model.tar"])
 @pytest.mark.parametrize("share", [0.1, 0.6])
 def test_damaged_file_through_the_front_door(look, workplace, kind, share):
-    path = tiny_models.write(kind, workplace / "files")
+    path = format_models.write(kind, workplace / "files")
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     assert type(look(path)) is ModelRejected
@@ -50,7 +50,7 @@ def test_damaged_file_through_the_front_door(look, workplace, kind, share):
 
 def test_crash_of_a_runtime_is_a_rejection(look, workplace):
     """An offset flipped in a flatbuffer may crash LiteRT; whatever it does stays in the sandbox."""
-    path = tiny_models.write("tflite", workplace / "files")
+    path = format_models.write("tflite", workplace / "files")
     whole = path.read_bytes()
     for place in range(0, 64, 9):
         damaged = bytearray(whole)
@@ -61,4 +61,4 @@ def test_crash_of_a_runtime_is_a_rejection(look, workplace):
 
 
 def test_fuzzing_starts_from_a_sound_file(look, workplace):
-    assert look(tiny_models.write("tflite", Path(workplace / "files"))) is None
+    assert look(format_models.write("tflite", Path(workplace / "files"))) is None

@@ -8,11 +8,11 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import format_models
 import h5py
 import numpy as np
 import onnx
 import pytest
-import tiny_models
 import torch
 from onnx import TensorProto, helper
 
@@ -27,7 +27,7 @@ MIB = 1024**2
 
 def with_external(folder: Path, location: str) -> Path:
     """An ONNX model whose first weight claims to lie at ``location``."""
-    model = tiny_models.onnx_model()
+    model = format_models.onnx_model()
     tensor = model.graph.initializer[0]
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
@@ -70,7 +70,7 @@ def test_external_data_in_a_subgraph_is_found(look, workplace):
         helper.make_node("If", ["c"], ["y"], then_branch=body, else_branch=body),
     ]
     path = workplace / "files" / "model.onnx"
-    path.write_bytes(tiny_models.model_of(nodes, {"x": []}, {"y": [4]}).SerializeToString())
+    path.write_bytes(format_models.model_of(nodes, {"x": []}, {"y": [4]}).SerializeToString())
     assert "outside the file, in '/etc/passwd'" in str(look(path))
 
 
@@ -104,7 +104,7 @@ def test_zip_bomb(look, workplace, kind):
             for _ in range(128):
                 member.write(block)
     assert path.stat().st_size < 3_000_000
-    factory = tiny_models.factory_for(tiny_models.write("pt", workplace / "files"))
+    factory = format_models.factory_for(format_models.write("pt", workplace / "files"))
     assert "looks like a zip bomb" in str(look(path, factory))
 
 
@@ -121,19 +121,19 @@ def test_zip_that_lies_about_its_size(look, workplace):
 
 
 def terabyte_onnx(path: Path) -> None:
-    model = tiny_models.onnx_model()
+    model = format_models.onnx_model()
     model.graph.initializer[0].dims[:] = [10**6, 10**6]
     path.write_bytes(model.SerializeToString())
 
 
 def overflowing_onnx(path: Path) -> None:
-    model = tiny_models.onnx_model()
+    model = format_models.onnx_model()
     model.graph.initializer[0].dims[:] = [2**62, 2**62, 4]
     path.write_bytes(model.SerializeToString())
 
 
 def negative_onnx(path: Path) -> None:
-    model = tiny_models.onnx_model()
+    model = format_models.onnx_model()
     model.graph.initializer[0].dims[:] = [-1, -8, 27]
     path.write_bytes(model.SerializeToString())
 
@@ -149,13 +149,13 @@ def terabyte_safetensors(path: Path) -> None:
 
 
 def terabyte_keras(path: Path) -> None:
-    shutil.copyfile(tiny_models.GOLDEN / "tiny.h5", path)
+    shutil.copyfile(format_models.GOLDEN / "tiny.h5", path)
     with h5py.File(path, "a") as file:
         file.create_dataset("evil", shape=(10**6, 10**6), chunks=(100, 100), dtype="f4")
 
 
 def elsewhere_keras(path: Path) -> None:
-    shutil.copyfile(tiny_models.GOLDEN / "tiny.h5", path)
+    shutil.copyfile(format_models.GOLDEN / "tiny.h5", path)
     with h5py.File(path, "a") as file:
         file["evil"] = h5py.ExternalLink("/etc/passwd", "/")
 
@@ -174,7 +174,7 @@ GREEDY = {
 @pytest.mark.parametrize("kind", GREEDY)
 def test_tensor_that_is_not_there(look, workplace, kind):
     make, says = GREEDY[kind]
-    factory = tiny_models.factory_for(tiny_models.write("pt", workplace / "files"))
+    factory = format_models.factory_for(format_models.write("pt", workplace / "files"))
     path = workplace / "files" / f"greedy.{kind}"
     make(path)
     error = look(path, factory)
@@ -192,13 +192,13 @@ def test_value_of_terabytes_made_at_load_time(look, workplace):
         helper.make_node("Add", ["x", "sum"], ["y"]),
     ]
     path = workplace / "files" / "model.onnx"
-    path.write_bytes(tiny_models.model_of(nodes, {"x": ["n"]}, {"y": ["n"]}).SerializeToString())
+    path.write_bytes(format_models.model_of(nodes, {"x": ["n"]}, {"y": ["n"]}).SerializeToString())
     error = look(path, limits=Limits(memory_bytes=1024 * MIB, wall_s=60, disk_bytes=64 * MIB))
     assert type(error) in (type(None), ModelRejected)
 
 
 def test_deeply_nested_graph(look, workplace):
-    graph = tiny_models.onnx_model().graph
+    graph = format_models.onnx_model().graph
     for _ in range(200):
         outer = onnx.GraphProto(name="g")
         outer.node.add(op_type="If", name="n").attribute.add(
@@ -225,7 +225,7 @@ NAMES = {
 def test_hostile_name_of_an_input(look, workplace, name):
     path = workplace / "files" / "model.onnx"
     nodes = [helper.make_node("Relu", [NAMES[name]], ["y"])]
-    model = tiny_models.model_of(nodes, {NAMES[name]: ["n", 3]}, {"y": ["n", 3]})
+    model = format_models.model_of(nodes, {NAMES[name]: ["n", 3]}, {"y": ["n", 3]})
     path.write_bytes(model.SerializeToString())
     assert type(look(path)) is ModelRejected
 
@@ -234,13 +234,13 @@ def test_hostile_name_of_an_input(look, workplace, name):
 def test_hostile_name_of_an_operator(look, workplace, name):
     path = workplace / "files" / "model.onnx"
     nodes = [helper.make_node(NAMES[name], ["x"], ["y"], NAMES[name], domain=NAMES[name][:99])]
-    model = tiny_models.model_of(nodes, {"x": ["n", 3]}, {"y": ["n", 3]})
+    model = format_models.model_of(nodes, {"x": ["n", 3]}, {"y": ["n", 3]})
     path.write_bytes(model.SerializeToString())
     assert type(look(path)) is ModelRejected
 
 
 def test_hostile_name_of_a_layer_is_shown_harmlessly(workplace):
-    model = tiny_models.onnx_model()
+    model = format_models.onnx_model()
     model.graph.node[0].name = "\x1b[2J\n" + "x" * 1_000_000
     path = workplace / "files" / "model.onnx"
     path.write_bytes(model.SerializeToString())
@@ -277,7 +277,7 @@ def endless(folder: Path) -> Path:
         helper.make_node("Loop", ["", "truth", "x"], ["y"], body=body),
     ]
     path = folder / "endless.onnx"
-    path.write_bytes(tiny_models.model_of(nodes, {"x": ["n"]}, {"y": ["n"]}).SerializeToString())
+    path.write_bytes(format_models.model_of(nodes, {"x": ["n"]}, {"y": ["n"]}).SerializeToString())
     return path
 
 
@@ -295,7 +295,7 @@ def test_endless_loop_is_inspected_and_ended_when_run(look, workplace):
 
 
 def test_reading_that_takes_too_long_is_a_rejection(workplace):
-    path = tiny_models.write("onnx", workplace / "files")
+    path = format_models.write("onnx", workplace / "files")
     request = IngestRequest(str(path), str(workplace / "scratch" / "work"))
     with pytest.raises(ModelRejected, match=r"ended badly: not finished after 0\.05 s"):
         take_in(request, limits=Limits(wall_s=0.05))
@@ -367,9 +367,9 @@ def test_other_formats_are_named(look, workplace):
 
 
 def test_arrays_of_objects_in_the_data_are_not_unpickled(workplace, bomb):
-    path = tiny_models.write("pt", workplace / "files")
+    path = format_models.write("pt", workplace / "files")
     factory = workplace / "files" / "factory.py"
-    factory.write_text(tiny_models.FACTORY)
+    factory.write_text(format_models.FACTORY)
     data = workplace / "files" / "data.npz"
     np.savez(data, image=np.array([bomb], dtype=object))
     request = IngestRequest(

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+import format_models
 import numpy as np
 import onnx
 import pytest
-import tiny_models
 from onnx import TensorProto, helper, numpy_helper
 
 from distillfarm.compression.analysis import analyse
@@ -31,7 +31,7 @@ def ones(*shape: int) -> np.ndarray:
 
 def test_weights_in_constants_are_counted(tmp_path):
     nodes = [constant("w", ones(6, 5)), helper.make_node("MatMul", ["x", "w"], ["y"])]
-    found = analysed(tiny_models.model_of(nodes, {"x": ["n", 6]}, {"y": ["n", 5]}), tmp_path)
+    found = analysed(format_models.model_of(nodes, {"x": ["n", 6]}, {"y": ["n", 5]}), tmp_path)
     assert (found.parameters, found.macs) == (30, 30)
 
 
@@ -53,7 +53,7 @@ def test_weights_in_subgraphs_are_counted_and_only_the_dearer_branch_costs(tmp_p
         helper.make_node("Cast", ["s"], ["b"], to=TensorProto.BOOL),
         helper.make_node("If", ["b"], ["y"], then_branch=branch(3), else_branch=branch(7)),
     ]
-    found = analysed(tiny_models.model_of(nodes, {"x": ["n", 6]}, {"y": ["n", 6]}), tmp_path)
+    found = analysed(format_models.model_of(nodes, {"x": ["n", 6]}, {"y": ["n", 6]}), tmp_path)
     assert found.parameters == 2 * 6 * (3 + 7)
     assert found.macs == 2 * 6 * 7
     assert next(each for each in found.operators if each.operator == "MatMul").count == 4
@@ -71,14 +71,14 @@ def test_shapes_scales_and_indices_are_no_parameters(tmp_path):
         helper.make_node("MatMul", ["x", "w"], ["m"]),
         helper.make_node("Reshape", ["m", "shape"], ["y"]),
     ]
-    model = tiny_models.model_of(nodes, {"x": ["n", 6]}, {"y": ["n", 5]}, weights)
+    model = format_models.model_of(nodes, {"x": ["n", 6]}, {"y": ["n", 5]}, weights)
     found = analysed(model, tmp_path)
     assert (found.parameters, found.macs, found.dtypes) == (30, 30, ("int8",))
 
 
 def test_fixed_batch_is_counted_for_one_sample(tmp_path):
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
-    model = tiny_models.model_of(nodes, {"x": [8, 6]}, {"y": [8, 5]}, {"w": ones(6, 5)})
+    model = format_models.model_of(nodes, {"x": [8, 6]}, {"y": [8, 5]}, {"w": ones(6, 5)})
     assert analysed(model, tmp_path).macs == 30
 
 
@@ -93,7 +93,7 @@ def test_recurrent_and_einsum_products_are_counted(tmp_path):
         helper.make_node("LSTM", ["x", "w", "r"], ["s", "h"], hidden_size=hidden),
         helper.make_node("Einsum", ["h", "e"], ["y"], equation="dbh,ho->dbo"),
     ]
-    model = tiny_models.model_of(nodes, {"x": [steps, 1, width]}, {"y": [1, 1, 3]}, weights)
+    model = format_models.model_of(nodes, {"x": [steps, 1, width]}, {"y": [1, 1, 3]}, weights)
     # The first dimension is the time here, which reads as a batch of ten.
     lstm = steps * 4 * hidden * (width + hidden) // steps
     found = analysed(model, tmp_path)

@@ -5,10 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import format_models
 import numpy as np
 import onnx
 import pytest
-import tiny_models
 import torch
 
 from distillfarm.compression import ingest, inspection, readers
@@ -38,13 +38,13 @@ def take_in(path: Path, folder: Path, **more: str) -> Ingested:
     return ingest.take_in(IngestRequest(str(path), str(folder), **more), limits=LIMITS)
 
 
-@pytest.mark.parametrize("kind", tiny_models.FORMATS)
+@pytest.mark.parametrize("kind", format_models.FORMATS)
 def test_one_network_counts_the_same_in_every_format(tmp_path, kind):
-    path = tiny_models.write(kind, tmp_path)
-    found = inspection.inspect(path, factory=tiny_models.factory_for(path))
+    path = format_models.write(kind, tmp_path)
+    found = inspection.inspect(path, factory=format_models.factory_for(path))
     assert found.format is EXPECTED[kind]
-    assert found.parameters == tiny_models.PARAMETERS
-    assert found.macs == tiny_models.MACS
+    assert found.parameters == format_models.PARAMETERS
+    assert found.macs == format_models.MACS
     assert found.size_bytes == path.stat().st_size
     assert found.dtypes == ("float32",)
     (given,) = found.signature.inputs
@@ -55,13 +55,13 @@ def test_one_network_counts_the_same_in_every_format(tmp_path, kind):
 
 
 def test_format_is_told_by_content_not_by_name(tmp_path):
-    path = tiny_models.write("onnx", tmp_path)
+    path = format_models.write("onnx", tmp_path)
     disguised = path.rename(tmp_path / "model.tflite")
     assert inspection.inspect(disguised).format is ModelFormat.ONNX
 
 
 def test_plain_file_is_kept_as_it_is(tmp_path):
-    path = tiny_models.write("onnx", tmp_path)
+    path = format_models.write("onnx", tmp_path)
     taken = take_in(path, tmp_path / "work")
     assert (taken.path, taken.format) == (str(path), ModelFormat.ONNX)
     assert taken.signature.inputs == (TensorSpec("image", "float32", (-1, 3, 32, 32)),)
@@ -70,14 +70,14 @@ def test_plain_file_is_kept_as_it_is(tmp_path):
 
 @pytest.mark.parametrize("kind", ["pt", "safetensors", "pt2"])
 def test_torch_model_answers_as_before_after_ingesting(tmp_path, kind):
-    path = tiny_models.write(kind, tmp_path)
+    path = format_models.write(kind, tmp_path)
     function = "make" if kind != "pt2" else ""
     factory = str(tmp_path / "factory.py") if function else ""
     taken = take_in(path, tmp_path / "work", factory=factory, factory_function=function)
     image = np.random.default_rng(0).normal(size=(5, 3, 32, 32)).astype(np.float32)
     answers = open_model(WorkingModel(Path(taken.path), taken.format), 1)({"image": image})
     with torch.no_grad():
-        expected = tiny_models.torch_module()(torch.from_numpy(image)).numpy()
+        expected = format_models.torch_module()(torch.from_numpy(image)).numpy()
     np.testing.assert_allclose(answers["output_0"], expected, atol=1e-6)
 
 
@@ -85,32 +85,32 @@ def test_folder_with_external_data_becomes_one_file(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     onnx.save(
-        tiny_models.onnx_model(),
+        format_models.onnx_model(),
         folder / "model.onnx",
         save_as_external_data=True,
         location="weights.bin",
         size_threshold=0,
     )
-    assert inspection.inspect(folder).parameters == tiny_models.PARAMETERS
+    assert inspection.inspect(folder).parameters == format_models.PARAMETERS
     with pytest.raises(ModelRejected, match=r"outside the file, in 'weights.bin'; give the folder"):
         inspection.inspect(folder / "model.onnx")
     whole = take_in(model_file(folder, tmp_path), tmp_path / "work")
     shutil.rmtree(folder)
     image = np.ones((2, 3, 32, 32), np.float32)
-    plain = tiny_models.write("onnx", tmp_path)
+    plain = format_models.write("onnx", tmp_path)
     answers = open_model(WorkingModel(Path(whole.path), ModelFormat.ONNX), 1)({"image": image})
     expected = open_model(WorkingModel(plain, ModelFormat.ONNX), 1)({"image": image})
     np.testing.assert_array_equal(answers["scores"], expected["scores"])
 
 
 def write_state(folder: Path, factory: str) -> Path:
-    path = tiny_models.write("pt", folder)
+    path = format_models.write("pt", folder)
     (folder / "factory.py").write_text(factory)
     return path
 
 
 def test_shapes_of_a_state_dict_come_from_the_data(tmp_path):
-    path = write_state(tmp_path, tiny_models.FACTORY)
+    path = write_state(tmp_path, format_models.FACTORY)
     images = np.zeros((30, 3, 40, 40), np.float32)
     np.savez(tmp_path / "data.npz", image=images, label=np.zeros(30, np.int64))
     taken = take_in(
@@ -124,8 +124,8 @@ def test_shapes_of_a_state_dict_come_from_the_data(tmp_path):
 
 
 FAULTS = {
-    "no examples": (tiny_models.FACTORY, "make", "example_inputs"),
-    "no function": (tiny_models.FACTORY, "build", "'build' failed: AttributeError"),
+    "no examples": (format_models.FACTORY, "make", "example_inputs"),
+    "no function": (format_models.FACTORY, "build", "'build' failed: AttributeError"),
     "raises": (
         "def make(): raise ValueError('out\\nof\\nluck')",
         "make",
@@ -133,22 +133,22 @@ FAULTS = {
     ),
     "no module": ("def make(): return 3", "make", "gave int, no torch.nn.Module"),
     "other layers": (
-        "import torch\ndef make(): return torch.nn.Linear(2, 2)\n" + tiny_models.EXAMPLES,
+        "import torch\ndef make(): return torch.nn.Linear(2, 2)\n" + format_models.EXAMPLES,
         "make",
         "state dict lacks 2 weights: weight, bias",
     ),
     "other sizes": (
-        tiny_models.FACTORY.replace("8", "9") + tiny_models.EXAMPLES,
+        format_models.FACTORY.replace("8", "9") + format_models.EXAMPLES,
         "make",
         "weights do not fit the factory's module: size mismatch",
     ),
     "wrong example": (
-        tiny_models.FACTORY + "def example_inputs(): return {'a': 1, 'b': 2}",
+        format_models.FACTORY + "def example_inputs(): return {'a': 1, 'b': 2}",
         "make",
         "an example input is int",
     ),
     "does not run": (
-        tiny_models.FACTORY + tiny_models.EXAMPLES.replace("1, 3, 32", "1, 2, 32"),
+        format_models.FACTORY + format_models.EXAMPLES.replace("1, 3, 32", "1, 2, 32"),
         "make",
         "does not run on its example inputs: RuntimeError",
     ),
@@ -176,14 +176,14 @@ def test_fault_comes_out_of_the_sandbox_in_one_line(tmp_path):
     [("factory.py", "write file.py:function"), ("none.py:make", "no file none.py")],
 )
 def test_factory_that_names_nothing_is_refused_at_once(tmp_path, factory, says):
-    path = tiny_models.write("onnx", tmp_path)
+    path = format_models.write("onnx", tmp_path)
     with pytest.raises(InvalidRequest, match=says):
         inspection.inspect(path, factory=factory)
 
 
 def test_frameworks_stay_out_of_the_caller(tmp_path):
     """Reading happens in the sandbox alone: the caller's process is never at risk."""
-    path = tiny_models.write("onnx", tmp_path)
+    path = format_models.write("onnx", tmp_path)
     code = (
         "import sys; from pathlib import Path\n"
         "from distillfarm.compression.inspection import inspect\n"
@@ -202,6 +202,6 @@ def test_missing_framework_is_told_with_the_extra_to_install(tmp_path, monkeypat
         monkeypatch.setitem(sys.modules, name, None)
     for name in ("keras", "saved_model"):
         monkeypatch.delitem(sys.modules, f"distillfarm.compression.readers.{name}", raising=False)
-    source = readers.Source(tiny_models.write(kind, tmp_path), tmp_path)
+    source = readers.Source(format_models.write(kind, tmp_path), tmp_path)
     with pytest.raises(MissingExtra, match=r"pip install 'distillfarm\[tensorflow\]'"):
         readers.read(source, EXPECTED[kind])

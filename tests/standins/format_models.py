@@ -9,7 +9,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "models"
+GOLDEN = Path(__file__).parents[1] / "golden" / "models"
 PARAMETERS = 8 * 3 * 3 * 3 + 8 + 8 * 4 + 4
 MACS = 30 * 30 * 8 * 27 + 8 * 4
 FACTORY = """
