@@ -67,7 +67,8 @@ class Toy:
 
     ``pass_s`` and ``launch_s`` are how long they take; ``refuse`` the pass that is refused,
     ``fail_once`` the pass that fails the first time by the harness's fault, ``incorrect`` the
-    recipe that answers wrongly on the device.
+    recipe that answers wrongly on the device. Final measurements of no more than ``shaky``
+    launches are unstable.
     """
 
     pass_s: float = 0.0
@@ -76,6 +77,7 @@ class Toy:
     refuse: str = ""
     fail_once: str = ""
     incorrect: str = ""
+    shaky: int = 0
     freshness_s: float = 3600.0
     silence_s: float = 30.0
 
@@ -236,8 +238,10 @@ class ToyDispatcher:
     def _measurement(self, job: Job, token: int) -> Measurement:
         request = job.request
         size = request.artifact.size_bytes
+        shake = 100 * size if 3 < request.spec.launches <= self._toy.shaky else 50
         launches = tuple(
-            farm_samples.launch(100 * size + 50 * number) for number in range(request.spec.launches)
+            farm_samples.launch(100 * size + shake * number)
+            for number in range(request.spec.launches)
         )
         wrong = self._toy.incorrect and size < int(self._toy.incorrect)
         return Measurement(

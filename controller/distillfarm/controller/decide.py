@@ -40,6 +40,11 @@ class Entrant:
     emulated: bool = False
 
     @property
+    def unstable(self) -> bool:
+        """Whether a real device ran it well, but its launches differ too much for a number."""
+        return self.trial.outcome is Outcome.OK and not self.stable and not self.emulated
+
+    @property
     def hindrance(self) -> str:
         """Why it cannot win, or nothing."""
         trial = self.trial
@@ -209,7 +214,7 @@ def _judged(contender: _Contender) -> str:
 
 def _nothing(entrants: Sequence[Entrant]) -> str:
     reasons = {f"{each.trial.candidate}: {each.hindrance}": None for each in entrants}
-    return f"No candidate could be measured. {'; '.join(reasons) or 'There were none.'}"
+    return f"Nothing can be chosen. {'; '.join(reasons) or 'There were none.'}"
 
 
 def _name(contender: _Contender) -> str:

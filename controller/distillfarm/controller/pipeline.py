@@ -108,6 +108,10 @@ def _search(stages: Stages) -> None:
     ]
     _settle(stages, spec, len(best))
     finals = _measure(stages, best, lab, spec.final_launches, final=True)
+    if unstable := [each.trial for each in finals if each.unstable]:
+        # Disturbed once: measured again for longer, whatever that shows; both are kept.
+        again = _measure(stages, unstable, lab, 2 * spec.final_launches, final=True)
+        finals = [*(each for each in finals if not each.unstable), *again]
     others = [*map(Entrant, references), *(entrant for each in searches for entrant in each.trials)]
     _step(stages, "decide", 1, lambda: stages.decide(lab, finals, others), list[Choice])
     _step(stages, "bundle", 0, stages.bundle, None)

@@ -302,7 +302,9 @@ class Stages:
     def _request(self, trial: Trial, place: ChipsetLab, launches: int) -> JobRequest:
         exported = _exported(trial)
         return JobRequest(
-            idempotency_key=derived_id("job", trial.trial_id, exported.artifact.digest),
+            idempotency_key=derived_id(
+                "job", trial.trial_id, exported.artifact.digest, str(launches)
+            ),
             artifact=exported.artifact,
             target=trial.candidate.target,
             selector=place.selector,
@@ -352,7 +354,7 @@ class Stages:
     def _measured(self, trial: Trial, measurement: Measurement) -> Entrant:
         trial = replace(
             trial,
-            measurement_ids=(measurement.measurement_id,),
+            measurement_ids=(*trial.measurement_ids, measurement.measurement_id),
             outcome=measurement.outcome,
             outcome_reason=measurement.reason,
         )

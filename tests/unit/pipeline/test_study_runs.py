@@ -72,6 +72,16 @@ def test_the_harness_s_fault_is_tried_again_and_a_wrong_answer_is_data(tmp_path:
         assert study.choices[0].trial_id not in {each.trial_id for each in wrong}
 
 
+def test_an_unstable_final_measurement_is_taken_again_for_longer(tmp_path: Path) -> None:
+    with ToyProcesses(tmp_path, Toy(shaky=4)) as farm:
+        farm.start("controller", "worker-1")
+        farm.create("study-1", trials=1)
+        study = farm.wait_final("study-1")
+        finals = [each for each in farm.trials("study-1") if each.final]
+        assert [len(each.measurement_ids) for each in finals] == [2, 2]
+        assert study.choices[0].verdict.verdict is Verdict.PASS
+
+
 def test_an_answer_whose_files_are_gone_is_worked_out_again(tmp_path: Path) -> None:
     with ToyProcesses(tmp_path) as farm:
         farm.start("controller", "worker-1")

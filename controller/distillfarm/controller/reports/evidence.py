@@ -28,8 +28,10 @@ class Evidence:
     measured: tuple[Measured, ...]
 
     def of(self, trial: Trial) -> Measured | None:
-        """The measurement of a trial, if there is one."""
-        return next((each for each in self.measured if each.trial_id == trial.trial_id), None)
+        """The measurement that a trial's score rests on: its last, if there is one."""
+        return next(
+            (each for each in reversed(self.measured) if each.trial_id == trial.trial_id), None
+        )
 
     def trial(self, trial_id: str) -> Trial | None:
         """A trial by its id, if there is one."""

@@ -99,9 +99,7 @@ def launches(measured: Sequence[tuple[str, Measured]]) -> str:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
-        axes.set_xlabel(
-            "milliseconds for one inference (logarithmic)"
-        )
+        axes.set_xlabel("milliseconds for one inference (logarithmic)")
         return _svg(figure)
 
 
@@ -189,9 +187,7 @@ def _name_front(axes: Axes, scored: Sequence[tuple[Trial, Score]], front: frozen
 
 
 def _legend_above(axes: Axes) -> None:
-    axes.legend(
-        frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2
-    )
+    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
 
 
 def _bars(interval: Interval) -> list[list[float]] | None:
