@@ -1,18 +1,14 @@
 """What the tests of the sandbox share."""
 
-import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
-
-# A task's module is found through the caller's path, which the subprocess is given.
-sys.path.insert(0, str(Path(__file__).parent))
+from sandbox_tasks import AssertGone
 
 
 @pytest.fixture
-def assert_gone():
+def assert_gone() -> AssertGone:
     """Checks that processes end within moments."""
 
     def check(*pids: int) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+import sandbox_tasks
+from sandbox_tasks import AssertGone
 
 from distillfarm.domain.errors import InternalError
 from distillfarm.sandbox import Limits, supervisor
@@ -25,7 +27,7 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", code]
 
 
-async def test_lines_come_as_they_are_printed(tmp_path):
+async def test_lines_come_as_they_are_printed(tmp_path: Path) -> None:
     code = "import sys,time; print('one', flush=True); time.sleep(30)"
     async with await spawn(python(code), limits=LIMITS, folder=tmp_path) as process:
         async with asyncio.timeout(5):
@@ -34,7 +36,7 @@ async def test_lines_come_as_they_are_printed(tmp_path):
     assert not psutil.pid_exists(process.pid)
 
 
-async def test_exit_code_stderr_and_peak_are_told(tmp_path):
+async def test_exit_code_stderr_and_peak_are_told(tmp_path: Path) -> None:
     code = "import sys; x = bytearray(50_000_000); sys.stderr.write('bad'); sys.exit(3)"
     process = await spawn(python(code), limits=LIMITS, folder=tmp_path)
     end = await process.wait()
@@ -44,7 +46,7 @@ async def test_exit_code_stderr_and_peak_are_told(tmp_path):
     assert [line async for line in process.lines()] == []
 
 
-async def test_launch_instant_is_right_before_the_program(tmp_path):
+async def test_launch_instant_is_right_before_the_program(tmp_path: Path) -> None:
     code = "import os,time; print(time.monotonic_ns() - int(os.environ['DISTILLFARM_LAUNCH_NS']))"
     process = await spawn(python(code), limits=LIMITS, folder=tmp_path)
     (line,) = [each async for each in process.lines()]
@@ -52,26 +54,26 @@ async def test_launch_instant_is_right_before_the_program(tmp_path):
     assert 0 < int(line) < 2e9
 
 
-async def test_program_that_does_not_exist_is_told(tmp_path):
+async def test_program_that_does_not_exist_is_told(tmp_path: Path) -> None:
     process = await spawn(["/no/such/program"], limits=LIMITS, folder=tmp_path)
     end = await process.wait()
     assert end.code == supervisor.EXEC_FAILED
     assert "/no/such/program" in end.stderr_tail
 
 
-async def test_folder_that_does_not_exist_is_an_error(tmp_path):
+async def test_folder_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InternalError, match="did not start"):
         await spawn(python(""), limits=LIMITS, folder=tmp_path / "none")
 
 
-async def test_sparing_environment_with_additions(tmp_path):
+async def test_sparing_environment_with_additions(tmp_path: Path) -> None:
     code = "import os; print(os.environ['MINE'], os.environ['HOME'])"
     process = await spawn(python(code), limits=LIMITS, folder=tmp_path, environment={"MINE": "yes"})
     assert [line async for line in process.lines()] == [f"yes {tmp_path}"]
     await process.wait()
 
 
-async def test_cancelling_a_wait_kills_first(tmp_path):
+async def test_cancelling_a_wait_kills_first(tmp_path: Path) -> None:
     process = await spawn(python("import time; time.sleep(60)"), limits=LIMITS, folder=tmp_path)
     waiting = asyncio.create_task(process.wait())
     await asyncio.sleep(0.05)
@@ -81,7 +83,7 @@ async def test_cancelling_a_wait_kills_first(tmp_path):
     assert not psutil.pid_exists(process.pid)
 
 
-async def test_kill_is_idempotent_and_says_it_was_asked(tmp_path):
+async def test_kill_is_idempotent_and_says_it_was_asked(tmp_path: Path) -> None:
     process = await spawn(python("import time; time.sleep(60)"), limits=LIMITS, folder=tmp_path)
     await process.kill()
     await process.kill()
@@ -89,7 +91,7 @@ async def test_kill_is_idempotent_and_says_it_was_asked(tmp_path):
     assert (end.code, end.reason, end.out_of_memory) == (-signal.SIGKILL, "asked", False)
 
 
-async def test_very_long_line_is_cut(tmp_path):
+async def test_very_long_line_is_cut(tmp_path: Path) -> None:
     code = "import sys; sys.stdout.write('x' * 6_000_000 + '\\nend\\n')"
     process = await spawn(python(code), limits=LIMITS, folder=tmp_path)
     first, last = [line async for line in process.lines()]
@@ -97,7 +99,7 @@ async def test_very_long_line_is_cut(tmp_path):
     await process.wait()
 
 
-async def test_too_many_processes_are_ended(tmp_path, assert_gone):
+async def test_too_many_processes_are_ended(tmp_path: Path, assert_gone: AssertGone) -> None:
     code = (
         "import os,time\n"
         "for _ in range(300):\n"
@@ -110,17 +112,21 @@ async def test_too_many_processes_are_ended(tmp_path, assert_gone):
     assert not [each for each in psutil.process_iter() if _runs_in(each, tmp_path)]
 
 
-async def test_program_dies_with_its_supervisor(tmp_path, assert_gone):
+async def test_program_dies_with_its_supervisor(tmp_path: Path, assert_gone: AssertGone) -> None:
     process = await spawn(python("import time; time.sleep(60)"), limits=LIMITS, folder=tmp_path)
-    psutil.Process(process.pid).parent().kill()
+    guard = psutil.Process(process.pid).parent()
+    assert guard is not None
+    guard.kill()
     end = await process.wait()
     assert end.code == -signal.SIGKILL
     assert_gone(process.pid)
 
 
-async def test_supervisor_asked_to_terminate_takes_the_program_along(tmp_path):
+async def test_supervisor_asked_to_terminate_takes_the_program_along(tmp_path: Path) -> None:
     process = await spawn(python("import time; time.sleep(60)"), limits=LIMITS, folder=tmp_path)
-    psutil.Process(process.pid).parent().terminate()
+    guard = psutil.Process(process.pid).parent()
+    assert guard is not None
+    guard.terminate()
     assert (await process.wait()).reason == "asked"
     assert not psutil.pid_exists(process.pid)
 
@@ -136,14 +142,16 @@ tasks.run("sandbox_tasks:family", Text("stay"), Text, limits=Limits(), folder=Pa
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
-def test_everything_dies_with_the_parent(tmp_path, assert_gone, how):
-    here = str(Path(__file__).parent)
+def test_everything_dies_with_the_parent(
+    tmp_path: Path, assert_gone: AssertGone, how: signal.Signals
+) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": here},
+        env={**os.environ, "PYTHONPATH": str(Path(sandbox_tasks.__file__).parent)},
     ) as parent:
+        assert parent.stdout is not None
         pids = [int(each) for each in parent.stdout.readline().split()]
         assert len(pids) == 4
         guard = psutil.Process(pids[0]).ppid()
@@ -152,7 +160,9 @@ def test_everything_dies_with_the_parent(tmp_path, assert_gone, how):
     assert_gone(*pids, guard)
 
 
-def test_parent_that_leaked_the_lifeline_to_a_fork_is_still_missed(tmp_path, assert_gone):
+def test_parent_that_leaked_the_lifeline_to_a_fork_is_still_missed(
+    tmp_path: Path, assert_gone: AssertGone
+) -> None:
     """A process forked without exec holds the parent's end open; its death still counts."""
     code = (
         "import asyncio, os, sys, time\n"
@@ -171,6 +181,7 @@ def test_parent_that_leaked_the_lifeline_to_a_fork_is_still_missed(tmp_path, ass
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
     ) as parent:
+        assert parent.stdout is not None
         program, holder = map(int, parent.stdout.readline().split())
         parent.kill()
         try:
@@ -179,7 +190,7 @@ def test_parent_that_leaked_the_lifeline_to_a_fork_is_still_missed(tmp_path, ass
             os.kill(holder, signal.SIGKILL)
 
 
-def test_both_ways_to_list_descendants_agree():
+def test_both_ways_to_list_descendants_agree() -> None:
     with subprocess.Popen(["/bin/sh", "-c", "sleep 60 & sleep 60"]) as shell:
         try:
             give_up_s = time.monotonic() + 5
@@ -194,7 +205,7 @@ def test_both_ways_to_list_descendants_agree():
     assert len(by_proc) == 2
 
 
-def test_an_ordinary_user_is_walled_in_as_well():
+def test_an_ordinary_user_is_walled_in_as_well() -> None:
     """Without root the network is left by way of a user namespace; the user stays who it is."""
     code = (
         "import asyncio, json, os, sys\n"

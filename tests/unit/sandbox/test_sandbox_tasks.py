@@ -7,13 +7,14 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sandbox_tasks import Text, Tried
+from sandbox_tasks import AssertGone, Report, Text, Tried
 
 from distillfarm.compression.protocols import PassRefused
-from distillfarm.domain.errors import Cancelled, InternalError, ModelRejected
+from distillfarm.domain.errors import Cancelled, FarmError, InternalError, ModelRejected
 from distillfarm.sandbox import Limits, errors, tasks, wire
 from distillfarm.sandbox.process import spawn
 
@@ -21,20 +22,34 @@ MIB = 1024**2
 ROOMY = Limits(memory_bytes=512 * MIB, wall_s=30, disk_bytes=64 * MIB)
 
 
-def run(name: str, text: str, folder: Path, limits: Limits = ROOMY, **more) -> Text:
+def run(
+    name: str,
+    text: str,
+    folder: Path,
+    limits: Limits = ROOMY,
+    *,
+    report: Report = tasks.ignore_progress,
+    cancelled: Callable[[], bool] = tasks.never_cancelled,
+) -> Text:
     return tasks.run(
-        f"sandbox_tasks:{name}", Text(text), Text, limits=limits, folder=folder, **more
+        f"sandbox_tasks:{name}",
+        Text(text),
+        Text,
+        limits=limits,
+        folder=folder,
+        report=report,
+        cancelled=cancelled,
     )
 
 
-def test_result_and_progress_come_back_and_prints_do_not_disturb(tmp_path):
+def test_result_and_progress_come_back_and_prints_do_not_disturb(tmp_path: Path) -> None:
     seen = []
     result = run("echo", "hello", tmp_path, report=lambda done, text: seen.append((done, text)))
     assert result == Text("HELLO")
     assert seen == [(0.5, "half [31m way there")]
 
 
-def test_callbacks_run_in_the_callers_thread_outside_any_event_loop(tmp_path):
+def test_callbacks_run_in_the_callers_thread_outside_any_event_loop(tmp_path: Path) -> None:
     threads = []
     run("echo", "", tmp_path, report=lambda *_: threads.append(threading.current_thread()))
     assert threads == [threading.current_thread()]
@@ -43,40 +58,42 @@ def test_callbacks_run_in_the_callers_thread_outside_any_event_loop(tmp_path):
 @pytest.mark.parametrize(
     ("name", "kind"), [("reject", ModelRejected), ("refuse_pass", PassRefused)]
 )
-def test_domain_error_comes_out_as_the_same_class(tmp_path, name, kind):
+def test_domain_error_comes_out_as_the_same_class(
+    tmp_path: Path, name: str, kind: type[FarmError]
+) -> None:
     with pytest.raises(kind, match=r"^conv1: no$") as caught:
         run(name, "conv1:\nno", tmp_path)
     assert type(caught.value) is kind
 
 
-def test_defect_in_a_task_is_an_internal_error_in_one_line(tmp_path):
+def test_defect_in_a_task_is_an_internal_error_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(InternalError, match=r"ZeroDivisionError: oops$"):
         run("defect", "oops", tmp_path)
 
 
-def test_unknown_error_class_becomes_internal_without_import(tmp_path):
+def test_unknown_error_class_becomes_internal_without_import(tmp_path: Path) -> None:
     assert type(wire.revive(wire.Failed("os.system", "x"))) is InternalError
 
 
-def test_segfault_is_a_crash(tmp_path):
+def test_segfault_is_a_crash(tmp_path: Path) -> None:
     with pytest.raises(errors.TaskCrashed, match="SIGSEGV"):
         run("segfault", "", tmp_path)
 
 
 @pytest.mark.parametrize(("name", "text"), [("hoard", ""), ("one_big_block", str(10**12))])
-def test_too_much_memory_is_told_from_a_crash(tmp_path, name, text):
+def test_too_much_memory_is_told_from_a_crash(tmp_path: Path, name: str, text: str) -> None:
     with pytest.raises(errors.TaskOutOfMemory, match=r"0\.125 GiB"):
         run(name, text, tmp_path, Limits(128 * MIB, 30, MIB))
 
 
-def test_memory_within_the_limit_is_given(tmp_path):
+def test_memory_within_the_limit_is_given(tmp_path: Path) -> None:
     assert run("one_big_block", str(100 * MIB), tmp_path, Limits(256 * MIB, 30, MIB)) == Text(
         str(100 * MIB)
     )
 
 
-def test_too_long_is_ended_in_time(tmp_path, assert_gone):
-    pids = []
+def test_too_long_is_ended_in_time(tmp_path: Path, assert_gone: AssertGone) -> None:
+    pids: list[int] = []
     begun = time.monotonic()
     with pytest.raises(errors.TaskOutOfTime, match="1 s"):
         run(
@@ -91,19 +108,21 @@ def test_too_long_is_ended_in_time(tmp_path, assert_gone):
 
 
 @pytest.mark.parametrize("name", ["fill_disk_with_one_file", "fill_disk_with_many_files"])
-def test_disk_excess_is_ended_and_bounded(tmp_path, name):
+def test_disk_excess_is_ended_and_bounded(tmp_path: Path, name: str) -> None:
     with pytest.raises(errors.TaskOutOfDisk):
         run(name, "", tmp_path, Limits(256 * MIB, 60, 8 * MIB))
     assert sum(each.stat().st_size for each in tmp_path.iterdir()) < 120 * MIB
 
 
-def test_flood_of_output_is_ended(tmp_path):
+def test_flood_of_output_is_ended(tmp_path: Path) -> None:
     with pytest.raises(errors.TaskCrashed, match="printed without end"):
         run("flood", "", tmp_path)
 
 
-def test_cancel_ends_the_task_and_returns_only_then(tmp_path, assert_gone):
-    pids = []
+def test_cancel_ends_the_task_and_returns_only_then(
+    tmp_path: Path, assert_gone: AssertGone
+) -> None:
+    pids: list[int] = []
     with pytest.raises(Cancelled):
         run(
             "sleep",
@@ -116,8 +135,8 @@ def test_cancel_ends_the_task_and_returns_only_then(tmp_path, assert_gone):
         os.kill(pids[0], 0)
 
 
-def test_error_in_a_callback_ends_the_task(tmp_path):
-    pids = []
+def test_error_in_a_callback_ends_the_task(tmp_path: Path) -> None:
+    pids: list[int] = []
 
     def report(_: float, text: str) -> None:
         pids.append(int(text))
@@ -129,21 +148,21 @@ def test_error_in_a_callback_ends_the_task(tmp_path):
         os.kill(pids[0], 0)
 
 
-def test_an_answer_that_is_a_link_is_not_followed(tmp_path):
+def test_an_answer_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     secret = tmp_path / "secret.json"
     secret.write_text('{"type":"Done","result":{"text":"stolen"}}')
     with pytest.raises(InternalError):
         run("lie", str(secret), tmp_path / "work")
 
 
-def test_what_a_task_leaves_running_dies_with_it(tmp_path, assert_gone):
-    pids = []
+def test_what_a_task_leaves_running_dies_with_it(tmp_path: Path, assert_gone: AssertGone) -> None:
+    pids: list[int] = []
     run("family", "", tmp_path, report=lambda _, text: pids.extend(map(int, text.split())))
     assert len(pids) == 4
     assert_gone(*pids)
 
 
-async def test_walls_that_the_kernel_offers_stand(tmp_path):
+async def test_walls_that_the_kernel_offers_stand(tmp_path: Path) -> None:
     """What is claimed is true, and no wall that Landlock offers is left out."""
     outside = tmp_path / "outside"
     received = []
@@ -174,10 +193,13 @@ def landlock_version() -> int:
     """What the kernel itself says; 0 without Landlock."""
     if sys.platform != "linux":
         return 0
-    return max(0, ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1))
+    version: int = ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1)
+    return max(0, version)
 
 
-def test_environment_holds_no_credentials_and_stays_in_the_folder(tmp_path, monkeypatch):
+def test_environment_holds_no_credentials_and_stays_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DISTILLFARM_AGENT_TOKEN", "hunter2")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
     text = run("environment", "", tmp_path).text
