@@ -1,7 +1,9 @@
 """One small CNN, 3x32x32 -> 4, in every format that is read."""
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -57,11 +59,12 @@ def factory_for(path: Path) -> str:
     return f"{path.parent / 'factory.py'}:make" if needs else ""
 
 
-def torch_module():
+def torch_module() -> torch.nn.Module:
     """The CNN as the factory makes it, with weights of its own."""
-    namespace: dict = {}
+    namespace: dict[str, Any] = {}
     exec(FACTORY, namespace)  # noqa: S102
-    return namespace["make"]().eval()
+    module: torch.nn.Module = namespace["make"]()
+    return module.eval()
 
 
 def _write_torch(kind: str, path: Path) -> None:
@@ -102,7 +105,12 @@ def onnx_model() -> onnx.ModelProto:
     )
 
 
-def model_of(nodes, inputs, outputs, weights=None) -> onnx.ModelProto:
+def model_of(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Mapping[str, Sequence[int | str]],
+    outputs: Mapping[str, Sequence[int | str]],
+    weights: Mapping[str, np.ndarray[Any, Any]] | None = None,
+) -> onnx.ModelProto:
     """An ONNX model of float tensors from its nodes."""
     value = helper.make_tensor_value_info
     graph = helper.make_graph(

@@ -1,6 +1,7 @@
 """Tasks of these tests, run in the sandbox: a model that is run, and many that are damaged."""
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from distillfarm.domain.errors import ModelRejected
 from distillfarm.domain.model import ModelFormat
 
 
-def run_on_ones(request: str, report) -> float:
+def run_on_ones(request: str, report: Callable[[float, str], None]) -> float:
     """The first value of the output for an input of ones."""
     predictor = open_model(WorkingModel(Path(request), ModelFormat.ONNX), 1)
     report(0.5, "running")
@@ -41,7 +42,7 @@ class Fate:
     text: str
 
 
-def fuzz(request: Fuzz, report) -> list[Fate]:
+def fuzz(request: Fuzz, report: Callable[[float, str], None]) -> list[Fate]:
     """Inspect every damaged copy in a fork of its own, so that the frameworks load only once."""
     whole = Path(request.path).read_bytes()
     request_of = IngestRequest(
@@ -54,7 +55,7 @@ def fuzz(request: Fuzz, report) -> list[Fate]:
     ]
 
 
-def _damaged(whole: bytes, request: Fuzz):
+def _damaged(whole: bytes, request: Fuzz) -> Iterator[tuple[str, bytes]]:
     for share in np.linspace(0, 1, request.truncations, endpoint=False):
         yield f"cut at {share:.2f}", whole[: max(1, int(len(whole) * share))]
     yield "last byte missing", whole[:-1]

@@ -141,9 +141,9 @@ def _train(module: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor) 
     optimiser = torch.optim.Adam(module.parameters(), 3e-3)
     module.train()
     for _ in range(15):
-        for rows in torch.randperm(len(inputs)).split(80):
+        for rows in torch.randperm(len(inputs)).split(80):  # type: ignore[no-untyped-call]
             loss = functional.cross_entropy(module(inputs[rows]), labels[rows])
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     module.eval()

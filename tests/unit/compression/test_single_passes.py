@@ -112,7 +112,7 @@ def test_an_old_onnx_file_is_brought_to_where_per_channel_weights_exist(tmp_path
     images = generator.normal(size=(400, 3, 16, 16)).astype(np.float32)
     model = WorkingModel(tmp_path / "old.onnx", ModelFormat.ONNX)
     labels = open_model(model, 1)({"in:0": images})["out/x"].argmax(1)
-    np.savez(tmp_path / "data.npz", **{"in:0": images}, label=labels)
+    np.savez(tmp_path / "data.npz", **{"in:0": images}, label=labels)  # type: ignore[arg-type]
     signature = open_model(model, 1).signature
     problem = tiny_models.Problem(model, tmp_path / "data.npz", signature)
     source = tasks.ModelFile(str(model.path), model.format)
@@ -174,8 +174,10 @@ def test_a_student_of_probabilities_gives_probabilities(
     vector_problem: tiny_models.Problem, tmp_path: Path
 ) -> None:
     teacher = torch_models.read(vector_problem.model.path)
-    config = dataclasses.replace(teacher.module.config, probabilities=True)
-    teacher.module.config = config
+    if teacher.spec.zoo is None:
+        pytest.fail("the vector problem's teacher comes from the zoo")
+    config = dataclasses.replace(teacher.spec.zoo, probabilities=True)
+    teacher.module.config = config  # type: ignore[assignment]
     soft = torch_models.TorchModel(teacher.module, dataclasses.replace(teacher.spec, zoo=config))
     torch_models.write(soft, tmp_path / "soft.zip")
     model = WorkingModel(tmp_path / "soft.zip", ModelFormat.TORCH_MODULE)

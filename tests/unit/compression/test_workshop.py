@@ -199,7 +199,8 @@ def test_a_program_with_several_inputs_and_outputs_keeps_their_names(
     inputs = {
         name: generator.normal(size=(200, 64)).astype(np.float32) for name in ("left", "right")
     }
-    np.savez(tmp_path / "data.npz", **inputs, label=generator.integers(0, 3, 200))
+    labels = generator.integers(0, 3, 200)
+    np.savez(tmp_path / "data.npz", **inputs, label=labels)  # type: ignore[arg-type]
     shop = opened(tmp_path, tmp_path / "data.npz")
     code = (
         b"def judge(outputs, targets):\n"
