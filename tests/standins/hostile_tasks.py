@@ -4,14 +4,16 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from distillfarm.compression.inference import open_model
 from distillfarm.compression.ingest import IngestRequest, inspect
 from distillfarm.compression.protocols import WorkingModel
-from distillfarm.domain.errors import ModelRejected
+from distillfarm.domain.errors import FarmError, ModelRejected
 from distillfarm.domain.model import ModelFormat
+from distillfarm.sandbox.limits import Limits
 
 
 def run_on_ones(request: str, report: Callable[[float, str], None]) -> float:
@@ -19,6 +21,12 @@ def run_on_ones(request: str, report: Callable[[float, str], None]) -> float:
     predictor = open_model(WorkingModel(Path(request), ModelFormat.ONNX), 1)
     report(0.5, "running")
     return float(predictor({"x": np.ones(3, np.float32)})["y"][0])
+
+
+class Look(Protocol):
+    """Looks at a file as the command line does; what it raised, None if it was found sound."""
+
+    def __call__(self, path: Path, factory: str = "", limits: Limits = ...) -> FarmError | None: ...
 
 
 @dataclass(frozen=True)

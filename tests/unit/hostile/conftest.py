@@ -2,19 +2,22 @@
 
 import os
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from hostile_tasks import Look
 
 from distillfarm.compression.inspection import LIMITS, inspect
 from distillfarm.domain.errors import FarmError
+from distillfarm.sandbox.limits import Limits
 
 EXECUTED = 66
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch):
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of its own as the current one, temporary files included."""
     for name in ("files", "scratch", "here"):
         (tmp_path / name).mkdir()
@@ -24,13 +27,13 @@ def workplace(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def look(workplace):
+def look(workplace: Path) -> Look:
     """Inspect a file as the command line does; what it raised, None if it was found sound.
 
     Afterwards nothing was written, nothing was executed and nothing is left running.
     """
 
-    def look_at(path: Path, factory: str = "", limits=LIMITS) -> FarmError | None:
+    def look_at(path: Path, factory: str = "", limits: Limits = LIMITS) -> FarmError | None:
         before = _listing(workplace)
         children = {each.pid for each in psutil.Process().children(recursive=True)}
         error = None
@@ -51,7 +54,7 @@ def look(workplace):
 
 
 @pytest.fixture
-def payload(workplace) -> str:
+def payload(workplace: Path) -> str:
     """Python that leaves marks inside and outside the sandbox and ends the process tellingly.
 
     Writes outside are refused by the kernel where it can; the exit code shows the execution
@@ -65,7 +68,7 @@ def payload(workplace) -> str:
 
 
 @pytest.fixture
-def bomb(payload):
+def bomb(payload: str) -> object:
     """An object whose unpickling runs the payload."""
     return Bomb(payload)
 
@@ -76,7 +79,7 @@ class Bomb:
     def __init__(self, code: str) -> None:
         self.code = code
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
         return exec, (self.code,)
 
 

@@ -7,6 +7,7 @@ import struct
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import format_models
 import h5py
@@ -14,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from hostile_tasks import Look
 from onnx import TensorProto, helper
 
 from distillfarm.compression import sources
@@ -41,7 +43,7 @@ def with_external(folder: Path, location: str) -> Path:
 @pytest.mark.parametrize(
     "location", ["/etc/passwd", "../secret", "sub/../../secret", "link", "none", "", "."]
 )
-def test_external_data_outside_the_folder(look, workplace, location):
+def test_external_data_outside_the_folder(look: Look, workplace: Path, location: str) -> None:
     secret = workplace / "files" / "secret"
     secret.write_bytes(b"s" * 8 * 27 * 4)
     folder = with_external(workplace / "files" / "model", location)
@@ -53,7 +55,7 @@ def test_external_data_outside_the_folder(look, workplace, location):
         assert "which is no file of the model's folder" in str(look(folder))
 
 
-def test_external_data_in_a_subgraph_is_found(look, workplace):
+def test_external_data_in_a_subgraph_is_found(look: Look, workplace: Path) -> None:
     hidden = helper.make_tensor("w", TensorProto.FLOAT, [4], bytes(16), raw=True)
     hidden.ClearField("raw_data")
     hidden.data_location = TensorProto.EXTERNAL
@@ -74,7 +76,7 @@ def test_external_data_in_a_subgraph_is_found(look, workplace):
     assert "outside the file, in '/etc/passwd'" in str(look(path))
 
 
-def test_tar_that_leads_out(look, workplace):
+def test_tar_that_leads_out(look: Look, workplace: Path) -> None:
     for name, kind in (("../escaped", tarfile.REGTYPE), ("x.onnx", tarfile.SYMTYPE)):
         path = workplace / "files" / "evil.tar"
         with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
@@ -94,7 +96,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("kind", BOMBS)
-def test_zip_bomb(look, workplace, kind):
+def test_zip_bomb(look: Look, workplace: Path, kind: str) -> None:
     path = workplace / "files" / f"bomb.{kind}"
     block = b"\0" * (16 * MIB)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -108,7 +110,7 @@ def test_zip_bomb(look, workplace, kind):
     assert "looks like a zip bomb" in str(look(path, factory))
 
 
-def test_zip_that_lies_about_its_size(look, workplace):
+def test_zip_that_lies_about_its_size(look: Look, workplace: Path) -> None:
     """The table of contents says 100 bytes; what is inside goes on for ever."""
     path = workplace / "files" / "liar.keras"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -172,7 +174,7 @@ GREEDY = {
 
 
 @pytest.mark.parametrize("kind", GREEDY)
-def test_tensor_that_is_not_there(look, workplace, kind):
+def test_tensor_that_is_not_there(look: Look, workplace: Path, kind: str) -> None:
     make, says = GREEDY[kind]
     factory = format_models.factory_for(format_models.write("pt", workplace / "files"))
     path = workplace / "files" / f"greedy.{kind}"
@@ -182,7 +184,7 @@ def test_tensor_that_is_not_there(look, workplace, kind):
     assert says in str(error)
 
 
-def test_value_of_terabytes_made_at_load_time(look, workplace):
+def test_value_of_terabytes_made_at_load_time(look: Look, workplace: Path) -> None:
     """Four bytes that a runtime would expand; the limit on memory stands behind every reader."""
     shape = helper.make_tensor("s", TensorProto.INT64, [1], [2**36])
     nodes = [
@@ -197,7 +199,7 @@ def test_value_of_terabytes_made_at_load_time(look, workplace):
     assert type(error) in (type(None), ModelRejected)
 
 
-def test_deeply_nested_graph(look, workplace):
+def test_deeply_nested_graph(look: Look, workplace: Path) -> None:
     graph = format_models.onnx_model().graph
     for _ in range(200):
         outer = onnx.GraphProto(name="g")
@@ -222,7 +224,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_hostile_name_of_an_input(look, workplace, name):
+def test_hostile_name_of_an_input(look: Look, workplace: Path, name: str) -> None:
     path = workplace / "files" / "model.onnx"
     nodes = [helper.make_node("Relu", [NAMES[name]], ["y"])]
     model = format_models.model_of(nodes, {NAMES[name]: ["n", 3]}, {"y": ["n", 3]})
@@ -231,7 +233,7 @@ def test_hostile_name_of_an_input(look, workplace, name):
 
 
 @pytest.mark.parametrize("name", [each for each in NAMES if each != "empty"])
-def test_hostile_name_of_an_operator(look, workplace, name):
+def test_hostile_name_of_an_operator(look: Look, workplace: Path, name: str) -> None:
     path = workplace / "files" / "model.onnx"
     nodes = [helper.make_node(NAMES[name], ["x"], ["y"], NAMES[name], domain=NAMES[name][:99])]
     model = format_models.model_of(nodes, {"x": ["n", 3]}, {"y": ["n", 3]})
@@ -239,7 +241,7 @@ def test_hostile_name_of_an_operator(look, workplace, name):
     assert type(look(path)) is ModelRejected
 
 
-def test_hostile_name_of_a_layer_is_shown_harmlessly(workplace):
+def test_hostile_name_of_a_layer_is_shown_harmlessly(workplace: Path) -> None:
     model = format_models.onnx_model()
     model.graph.node[0].name = "\x1b[2J\n" + "x" * 1_000_000
     path = workplace / "files" / "model.onnx"
@@ -249,7 +251,7 @@ def test_hostile_name_of_a_layer_is_shown_harmlessly(workplace):
         assert len(line) <= 400
 
 
-def test_hostile_name_of_the_file(look, workplace):
+def test_hostile_name_of_the_file(look: Look, workplace: Path) -> None:
     path = workplace / "files" / "a\n\x1b[2J.onnx"
     path.write_bytes(b"")
     assert "a [2J.onnx is empty" in str(look(path))
@@ -281,7 +283,7 @@ def endless(folder: Path) -> Path:
     return path
 
 
-def test_endless_loop_is_inspected_and_ended_when_run(look, workplace):
+def test_endless_loop_is_inspected_and_ended_when_run(look: Look, workplace: Path) -> None:
     path = endless(workplace / "files")
     assert look(path) is None
     with pytest.raises(errors.TaskOutOfTime, match="not finished after 3 s"):
@@ -294,7 +296,7 @@ def test_endless_loop_is_inspected_and_ended_when_run(look, workplace):
         )
 
 
-def test_reading_that_takes_too_long_is_a_rejection(workplace):
+def test_reading_that_takes_too_long_is_a_rejection(workplace: Path) -> None:
     path = format_models.write("onnx", workplace / "files")
     request = IngestRequest(str(path), str(workplace / "scratch" / "work"))
     with pytest.raises(ModelRejected, match=r"ended badly: not finished after 0\.05 s"):
@@ -342,7 +344,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("make", STRANGE, ids=lambda make: make.__name__)
-def test_what_is_no_model(look, workplace, make):
+def test_what_is_no_model(look: Look, workplace: Path, make: Any) -> None:
     path = workplace / "files" / "strange"
     make(path)
     error = look(path)
@@ -350,23 +352,23 @@ def test_what_is_no_model(look, workplace, make):
     assert STRANGE[make] in str(error)
 
 
-def test_device_without_end(look):
+def test_device_without_end(look: Look) -> None:
     assert "is neither a file nor a folder" in str(look(Path("/dev/zero")))
 
 
-def test_no_file_at_all(look, workplace):
+def test_no_file_at_all(look: Look, workplace: Path) -> None:
     error = look(workplace / "none.onnx")
     assert type(error) is InvalidRequest
     assert "cannot be read: No such file or directory" in str(error)
 
 
-def test_other_formats_are_named(look, workplace):
+def test_other_formats_are_named(look: Look, workplace: Path) -> None:
     path = workplace / "files" / "model.pte"
     path.write_bytes(b"\0\0\0\0ET12" + b"\0" * 100)
     assert "executorch models are outputs" in str(look(path))
 
 
-def test_arrays_of_objects_in_the_data_are_not_unpickled(workplace, bomb):
+def test_arrays_of_objects_in_the_data_are_not_unpickled(workplace: Path, bomb: object) -> None:
     path = format_models.write("pt", workplace / "files")
     factory = workplace / "files" / "factory.py"
     factory.write_text(format_models.FACTORY)
