@@ -92,7 +92,8 @@ def choose(
 ) -> Choice:
     """The winner among final measurements; the untouched model only where nothing else passes.
 
-    ``others`` did not get that far; they are asked only for what hindered them.
+    ``others`` did not get that far; they are asked only for what hindered them, and whether one
+    would have been faster.
     """
     contenders = _contenders(finalists, sla)
     compressed = _ranked([each for each in contenders if not each.trial.reference])
@@ -103,7 +104,8 @@ def choose(
     order = compressed or references
     if not _passes(compressed) and _passes(references):
         order = [references[0], *compressed]
-    return Choice(chipset, order[0].trial.trial_id, order[0].verdict, _why(order, references))
+    why = _why(order, references) + _passed_over(order[0], [*compressed, *_contenders(others, sla)])
+    return Choice(chipset, order[0].trial.trial_id, order[0].verdict, why)
 
 
 def front(trials: Sequence[Trial]) -> frozenset[str]:
@@ -201,6 +203,22 @@ def _second(chosen: _Contender, second: _Contender) -> str:
             f" its file is {larger:.3g}x the size."
         )
     return f"Second is {_name(second)}, {theirs.value / ours.value - 1:.0%} slower in p90."
+
+
+def _passed_over(chosen: _Contender, contenders: Sequence[_Contender]) -> str:
+    """A word on the fastest that was clearly faster, and judged worse."""
+    ours = chosen.score.warm_p90_ms
+    faster = [
+        each
+        for each in contenders
+        if each.score.warm_p90_ms.high < ours.low
+        and _ORDER[each.verdict.verdict] > _ORDER[chosen.verdict.verdict]
+    ]
+    if not faster:
+        return ""
+    fastest = min(faster, key=lambda each: each.score.warm_p90_ms.value)
+    ratio = ours.value / fastest.score.warm_p90_ms.value
+    return f" Passed over: {_name(fastest)}, {ratio:.2g}x faster, which {_judged(fastest)}."
 
 
 def _judged(contender: _Contender) -> str:

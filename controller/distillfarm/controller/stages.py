@@ -150,7 +150,7 @@ class Stages:
                 candidate.target,
                 dataset=self.spec.data,
                 seed=self.spec.seed,
-                report=self._reporter("compress", lambda: float(len(built)), str(candidate)),
+                report=self._reporter("compress", lambda: float(len(built))),
                 cancelled=self._cancelled,
             )
             self.say("compress", _built(candidate, built[candidate]), under_way=float(len(built)))
@@ -271,12 +271,11 @@ class Stages:
             self.say(stage, text, under_way)
 
     def _reporter(
-        self, stage: str, under_way: Callable[[], float] = lambda: 0.0, title: str = ""
+        self, stage: str, under_way: Callable[[], float] = lambda: 0.0
     ) -> Callable[[float, str], None]:
         def report(fraction: float, text: str) -> None:
             share = f" ({fraction:.0%})" if fraction else ""
-            prefix = f"{title}: " if title else ""
-            self._line(stage, f"{prefix}{text}{share}", under_way())
+            self._line(stage, f"{text}{share}", under_way())
 
         return report
 

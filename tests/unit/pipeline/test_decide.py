@@ -76,6 +76,15 @@ def test_what_was_given_up_against_the_original_is_said() -> None:
     assert "no different in speed" in same.why
 
 
+def test_what_would_have_been_faster_is_told_with_its_verdict() -> None:
+    good = make_trial("int8_static", p90_ms=1.0, drop=1.0)
+    fast = make_trial("prune(ratio=0.5)", p90_ms=0.25, drop=1.9)
+    choice = choose("chip", [Entrant(good)], SLA, [Entrant(fast)])
+    assert choice.trial_id == good.trial_id
+    assert "Passed over: prune(ratio=0.5) on onnxruntime/cpu/cpu, 4x faster" in choice.why
+    assert "judged inconclusive (1.9 points [1.7, 2.1] against accuracy_drop<=2pt" in choice.why
+
+
 def test_when_all_fail_the_closest_is_shown_as_failing() -> None:
     near = make_trial("int8_static", p90_ms=5.0, drop=2.5)
     far = make_trial("prune(ratio=0.9)", p90_ms=0.1, drop=9.0)
