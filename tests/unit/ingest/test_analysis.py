@@ -29,13 +29,13 @@ def ones(*shape: int) -> np.ndarray:
     return np.ones(shape, np.float32)
 
 
-def test_weights_in_constants_are_counted(tmp_path):
+def test_weights_in_constants_are_counted(tmp_path: Path) -> None:
     nodes = [constant("w", ones(6, 5)), helper.make_node("MatMul", ["x", "w"], ["y"])]
     found = analysed(format_models.model_of(nodes, {"x": ["n", 6]}, {"y": ["n", 5]}), tmp_path)
     assert (found.parameters, found.macs) == (30, 30)
 
 
-def test_weights_in_subgraphs_are_counted_and_only_the_dearer_branch_costs(tmp_path):
+def test_weights_in_subgraphs_are_counted_and_only_the_dearer_branch_costs(tmp_path: Path) -> None:
     value = helper.make_tensor_value_info
 
     def branch(width: int) -> onnx.GraphProto:
@@ -59,7 +59,7 @@ def test_weights_in_subgraphs_are_counted_and_only_the_dearer_branch_costs(tmp_p
     assert next(each for each in found.operators if each.operator == "MatMul").count == 4
 
 
-def test_shapes_scales_and_indices_are_no_parameters(tmp_path):
+def test_shapes_scales_and_indices_are_no_parameters(tmp_path: Path) -> None:
     weights = {
         "q": np.ones((6, 5), np.int8),
         "scale": ones(5),
@@ -76,13 +76,13 @@ def test_shapes_scales_and_indices_are_no_parameters(tmp_path):
     assert (found.parameters, found.macs, found.dtypes) == (30, 30, ("int8",))
 
 
-def test_fixed_batch_is_counted_for_one_sample(tmp_path):
+def test_fixed_batch_is_counted_for_one_sample(tmp_path: Path) -> None:
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
     model = format_models.model_of(nodes, {"x": [8, 6]}, {"y": [8, 5]}, {"w": ones(6, 5)})
     assert analysed(model, tmp_path).macs == 30
 
 
-def test_recurrent_and_einsum_products_are_counted(tmp_path):
+def test_recurrent_and_einsum_products_are_counted(tmp_path: Path) -> None:
     hidden, width, steps = 7, 5, 10
     weights = {
         "w": ones(1, 4 * hidden, width),
@@ -102,7 +102,7 @@ def test_recurrent_and_einsum_products_are_counted(tmp_path):
     assert any("is recurrent" in each for each in found.bottlenecks)
 
 
-def test_hostile_operator_names_cannot_flood_the_analysis():
+def test_hostile_operator_names_cannot_flood_the_analysis() -> None:
     name = "evil\x1b[2J\n" * 1000
     layers = (Layer(name, name, macs=10, weight_bytes=4, activation_bytes=4),)
     (first, *_) = bottlenecks(Facts(1, layers, ("float32",)))
@@ -121,6 +121,6 @@ def test_hostile_operator_names_cannot_flood_the_analysis():
         ([Layer(str(i), "Reshape") for i in range(10)], "10 of 10 operators only move"),
     ],
 )
-def test_bottleneck_names_what_dominates(layers, says):
+def test_bottleneck_names_what_dominates(layers: list[Layer], says: str) -> None:
     said = bottlenecks(Facts(1, tuple(layers), ("int8",)))
     assert any(says in each for each in said)

@@ -1,5 +1,6 @@
 """Every source format is recognised by its content, read, opened and counted alike."""
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -35,11 +36,12 @@ EXPECTED = {
 
 
 def take_in(path: Path, folder: Path, **more: str) -> Ingested:
-    return ingest.take_in(IngestRequest(str(path), str(folder), **more), limits=LIMITS)
+    request = dataclasses.replace(IngestRequest(str(path), str(folder)), **more)  # type: ignore[arg-type]
+    return ingest.take_in(request, limits=LIMITS)
 
 
 @pytest.mark.parametrize("kind", format_models.FORMATS)
-def test_one_network_counts_the_same_in_every_format(tmp_path, kind):
+def test_one_network_counts_the_same_in_every_format(tmp_path: Path, kind: str) -> None:
     path = format_models.write(kind, tmp_path)
     found = inspection.inspect(path, factory=format_models.factory_for(path))
     assert found.format is EXPECTED[kind]
@@ -54,13 +56,13 @@ def test_one_network_counts_the_same_in_every_format(tmp_path, kind):
     assert "does 100% of 194.4 k multiply-accumulates" in found.bottlenecks[0]
 
 
-def test_format_is_told_by_content_not_by_name(tmp_path):
+def test_format_is_told_by_content_not_by_name(tmp_path: Path) -> None:
     path = format_models.write("onnx", tmp_path)
     disguised = path.rename(tmp_path / "model.tflite")
     assert inspection.inspect(disguised).format is ModelFormat.ONNX
 
 
-def test_plain_file_is_kept_as_it_is(tmp_path):
+def test_plain_file_is_kept_as_it_is(tmp_path: Path) -> None:
     path = format_models.write("onnx", tmp_path)
     taken = take_in(path, tmp_path / "work")
     assert (taken.path, taken.format) == (str(path), ModelFormat.ONNX)
@@ -69,7 +71,7 @@ def test_plain_file_is_kept_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["pt", "safetensors", "pt2"])
-def test_torch_model_answers_as_before_after_ingesting(tmp_path, kind):
+def test_torch_model_answers_as_before_after_ingesting(tmp_path: Path, kind: str) -> None:
     path = format_models.write(kind, tmp_path)
     function = "make" if kind != "pt2" else ""
     factory = str(tmp_path / "factory.py") if function else ""
@@ -78,10 +80,10 @@ def test_torch_model_answers_as_before_after_ingesting(tmp_path, kind):
     answers = open_model(WorkingModel(Path(taken.path), taken.format), 1)({"image": image})
     with torch.no_grad():
         expected = format_models.torch_module()(torch.from_numpy(image)).numpy()
-    np.testing.assert_allclose(answers["output_0"], expected, atol=1e-6)
+    np.testing.assert_allclose(answers["output_0"].astype(np.float32), expected, atol=1e-6)
 
 
-def test_folder_with_external_data_becomes_one_file(tmp_path):
+def test_folder_with_external_data_becomes_one_file(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     onnx.save(
@@ -109,7 +111,7 @@ def write_state(folder: Path, factory: str) -> Path:
     return path
 
 
-def test_shapes_of_a_state_dict_come_from_the_data(tmp_path):
+def test_shapes_of_a_state_dict_come_from_the_data(tmp_path: Path) -> None:
     path = write_state(tmp_path, format_models.FACTORY)
     images = np.zeros((30, 3, 40, 40), np.float32)
     np.savez(tmp_path / "data.npz", image=images, label=np.zeros(30, np.int64))
@@ -156,7 +158,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_faulty_factory_is_told(tmp_path, fault):
+def test_faulty_factory_is_told(tmp_path: Path, fault: str) -> None:
     code, function, says = FAULTS[fault]
     source = readers.Source(
         write_state(tmp_path, code), tmp_path, tmp_path / "factory.py", function
@@ -165,7 +167,7 @@ def test_faulty_factory_is_told(tmp_path, fault):
         readers.read(source, ModelFormat.TORCH_STATE)
 
 
-def test_fault_comes_out_of_the_sandbox_in_one_line(tmp_path):
+def test_fault_comes_out_of_the_sandbox_in_one_line(tmp_path: Path) -> None:
     path = write_state(tmp_path, "def make(): raise ValueError('out\\nof\\nluck')")
     with pytest.raises(ModelRejected, match=r"ValueError: out of luck$"):
         inspection.inspect(path, factory=f"{tmp_path}/factory.py:make")
@@ -175,13 +177,15 @@ def test_fault_comes_out_of_the_sandbox_in_one_line(tmp_path):
     ("factory", "says"),
     [("factory.py", "write file.py:function"), ("none.py:make", "no file none.py")],
 )
-def test_factory_that_names_nothing_is_refused_at_once(tmp_path, factory, says):
+def test_factory_that_names_nothing_is_refused_at_once(
+    tmp_path: Path, factory: str, says: str
+) -> None:
     path = format_models.write("onnx", tmp_path)
     with pytest.raises(InvalidRequest, match=says):
         inspection.inspect(path, factory=factory)
 
 
-def test_frameworks_stay_out_of_the_caller(tmp_path):
+def test_frameworks_stay_out_of_the_caller(tmp_path: Path) -> None:
     """Reading happens in the sandbox alone: the caller's process is never at risk."""
     path = format_models.write("onnx", tmp_path)
     code = (
@@ -197,7 +201,9 @@ def test_frameworks_stay_out_of_the_caller(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["keras", "saved_model.tar"])
-def test_missing_framework_is_told_with_the_extra_to_install(tmp_path, monkeypatch, kind):
+def test_missing_framework_is_told_with_the_extra_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     for name in ("h5py", "tensorflow"):
         monkeypatch.setitem(sys.modules, name, None)
     for name in ("keras", "saved_model"):
