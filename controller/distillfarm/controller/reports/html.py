@@ -38,6 +38,7 @@ class ChipsetPart:
     searched: tuple[TrialRow, ...]
     pareto: Markup
     launches: Markup
+    numbered: tuple[Trial, ...]
 
 
 def render(evidence: Evidence, signer: str) -> str:
@@ -73,6 +74,7 @@ def _part(evidence: Evidence, choice: Choice) -> ChipsetPart:
         chosen=next((each for each in rows if each.trial.trial_id == choice.trial_id), None),
         finals=finals,
         searched=tuple(each for each in rows if not each.trial.final),
+        numbered=tuple(plots.numbered(shown, front)),
         pareto=_image(plots.pareto(shown, front, choice.trial_id)),
         launches=_image(
             plots.launches(

@@ -1,7 +1,6 @@
 """Pictures of a study as inline SVG, readable on light and on dark paper."""
 
 import io
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
@@ -12,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
 from distillfarm.controller.reports.evidence import Evidence, Measured
 from distillfarm.domain.interval import Interval
@@ -44,6 +43,7 @@ _STYLE: Any = {
     "text.parse_math": False,
 }
 _NS_PER_MS = 1e6
+_DECADE = 10.0
 _MAX_STRIP_SAMPLES = 80
 
 
@@ -77,14 +77,19 @@ def pareto(trials: Sequence[Trial], front: frozenset[str], chosen: str) -> str:
                 )
                 label = "_"
         _ring(axes, scored, chosen)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+        _log_axis(axes)
         axes.set_xlabel("warm p90 in ms, 95 % interval over launches (logarithmic)")
         axes.set_ylabel("quality on the test split")
-        _name_front(axes, scored, front)
+        _number(axes, numbered(trials, front))
         _legend_above(axes)
         return _svg(figure)
+
+
+def numbered(trials: Sequence[Trial], front: frozenset[str]) -> list[Trial]:
+    """The front's trials in the order of their numbers in the picture: the fastest first."""
+    scored = [(each, each.score) for each in trials if each.score and each.trial_id in front]
+    scored.sort(key=lambda each: (each[1].warm_p90_ms.value, each[0].trial_id))
+    return [trial for trial, _ in scored]
 
 
 def launches(measured: Sequence[tuple[str, Measured]]) -> str:
@@ -96,9 +101,7 @@ def launches(measured: Sequence[tuple[str, Measured]]) -> str:
         for row, (_, each) in enumerate(reversed(rows)):
             _strip(axes, row, each)
         axes.set_yticks(range(len(rows)), [label for label, _ in reversed(rows)], fontsize=9)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+        _log_axis(axes)
         axes.set_xlabel("milliseconds for one inference (logarithmic)")
         return _svg(figure)
 
@@ -169,25 +172,35 @@ def _ring(axes: Axes, scored: Sequence[tuple[Trial, Score]], chosen: str) -> Non
             )
 
 
-def _name_front(axes: Axes, scored: Sequence[tuple[Trial, Score]], front: frozenset[str]) -> None:
-    latencies = [score.warm_p90_ms.value for _, score in scored]
-    middle = math.sqrt(min(latencies) * max(latencies))
-    for trial, score in scored:
-        if trial.trial_id not in front:
-            continue
-        right = score.warm_p90_ms.value > middle
-        axes.annotate(
-            _short(str(trial.candidate.recipe)),
-            (score.warm_p90_ms.value, score.quality.value),
-            xytext=(-9 if right else 9, 5),
-            textcoords="offset points",
-            ha="right" if right else "left",
-            fontsize=8,
-        )
+def _number(axes: Axes, trials: Sequence[Trial]) -> None:
+    for number, trial in enumerate(trials, 1):
+        if trial.score is not None:
+            axes.annotate(
+                str(number),
+                (trial.score.warm_p90_ms.value, trial.score.quality.value),
+                xytext=(7, 6),
+                textcoords="offset points",
+                fontsize=9,
+            )
+
+
+def _log_axis(axes: Axes) -> None:
+    """A logarithmic axis whose ticks are plain numbers, few enough to read."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    wide = high > _DECADE * low
+    ticks = LogLocator(subs=(1, 2, 5)) if wide else FixedLocator(_round_ticks(low, high))
+    axes.xaxis.set_major_locator(ticks)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def _round_ticks(low: float, high: float) -> list[float]:
+    return [each for each in MaxNLocator(6).tick_values(low, high) if low <= each <= high]
 
 
 def _legend_above(axes: Axes) -> None:
-    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
+    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3)
 
 
 def _bars(interval: Interval) -> list[list[float]] | None:
