@@ -47,7 +47,7 @@ def demo(
             "PyTorch is not installed; run: pip install 'distillfarm[agent,controller,compression]'"
         )
     folder = run(_prepare(connection.state_dir, epochs=2 if quick else 8))
-    sla, trials = SLA, 2 if quick else 6
+    sla, trials = SLA, 2 if quick else 5
     say(
         f"the same by hand: distillfarm study run --model {folder / 'teacher.pt'} "
         f"--factory {folder / 'teacher.py'}:build --data {folder / 'data.npz'} --sla '{sla}' "
