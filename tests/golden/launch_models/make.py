@@ -3,7 +3,9 @@
 Needs onnx and tensorflow; made with onnx 1.23 and tensorflow 2.21.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import flatbuffers
 import numpy as np
@@ -16,23 +18,32 @@ FOLDER = Path(__file__).parent
 SHIPPED = FOLDER.parents[2] / "agent/distillfarm/agent/drivers/host/models"
 
 
+class Graph(NamedTuple):
+    """What an ONNX file is made of."""
+
+    nodes: Sequence[onnx.NodeProto]
+    inputs: Sequence[onnx.ValueInfoProto]
+    outputs: Sequence[onnx.ValueInfoProto]
+    weights: dict[str, np.ndarray]
+
+
 def main() -> None:
     """Write every model."""
     SHIPPED.mkdir(exist_ok=True)
-    write_onnx(SHIPPED / "tiny.onnx", *tiny())
-    write_onnx(FOLDER / "cnn.onnx", *cnn())
-    write_onnx(FOLDER / "endless.onnx", *endless())
-    write_onnx(FOLDER / "growing.onnx", *growing())
-    write_onnx(FOLDER / "terabytes.onnx", *terabytes())
+    write_onnx(SHIPPED / "tiny.onnx", tiny())
+    write_onnx(FOLDER / "cnn.onnx", cnn())
+    write_onnx(FOLDER / "endless.onnx", endless())
+    write_onnx(FOLDER / "growing.onnx", growing())
+    write_onnx(FOLDER / "terabytes.onnx", terabytes())
     (SHIPPED / "tiny.tflite").write_bytes(tiny_tflite())
     (FOLDER / "cnn.tflite").write_bytes(cnn_tflite())
     (FOLDER / "crashing.tflite").write_bytes(crashing_tflite())
 
 
-def write_onnx(path: Path, nodes: list, inputs: list, outputs: list, weights: dict) -> None:
+def write_onnx(path: Path, made: Graph) -> None:
     """One graph of opset 17 with its weights inside."""
-    values = [numpy_helper.from_array(each, name) for name, each in weights.items()]
-    graph = helper.make_graph(nodes, path.stem, inputs, outputs, values)
+    values = [numpy_helper.from_array(each, name) for name, each in made.weights.items()]
+    graph = helper.make_graph(made.nodes, path.stem, made.inputs, made.outputs, values)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
@@ -43,14 +54,16 @@ def floats(name: str, *shape: int | str | None) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
-def tiny() -> tuple[list, list, list, dict]:
+def tiny() -> Graph:
     """A convolution and an activation."""
     nodes = [
         helper.make_node("Conv", ["image", "weight"], ["sum"]),
         helper.make_node("Relu", ["sum"], ["out"]),
     ]
     weight = np.linspace(-1, 1, 9, dtype=np.float32).reshape(1, 1, 3, 3)
-    return nodes, [floats("image", 1, 1, 8, 8)], [floats("out", 1, 1, 6, 6)], {"weight": weight}
+    return Graph(
+        nodes, [floats("image", 1, 1, 8, 8)], [floats("out", 1, 1, 6, 6)], {"weight": weight}
+    )
 
 
 def weights_of_cnn() -> dict[str, np.ndarray]:
@@ -60,7 +73,7 @@ def weights_of_cnn() -> dict[str, np.ndarray]:
     return {name: (noise.standard_normal(s) / 4).astype(np.float32) for name, s in shapes.items()}
 
 
-def cnn() -> tuple[list, list, list, dict]:
+def cnn() -> Graph:
     """Two convolutions, pooling and a classifier, for a free number of 28x28 images."""
     nodes = [
         helper.make_node("Conv", ["image", "w1"], ["c1"], pads=[1, 1, 1, 1]),
@@ -72,10 +85,12 @@ def cnn() -> tuple[list, list, list, dict]:
         helper.make_node("MatMul", ["f", "w3"], ["logits"]),
     ]
     inputs, outputs = [floats("image", "batch", 1, 28, 28)], [floats("logits", "batch", 10)]
-    return nodes, inputs, outputs, weights_of_cnn()
+    return Graph(nodes, inputs, outputs, weights_of_cnn())
 
 
-def loop_of(body_nodes: list, state: onnx.ValueInfoProto, last: onnx.ValueInfoProto) -> tuple:
+def loop_of(
+    body_nodes: Sequence[onnx.NodeProto], state: onnx.ValueInfoProto, last: onnx.ValueInfoProto
+) -> Graph:
     """A Loop that says of itself that it never ends."""
     body = helper.make_graph(
         body_nodes,
@@ -89,10 +104,10 @@ def loop_of(body_nodes: list, state: onnx.ValueInfoProto, last: onnx.ValueInfoPr
     )
     nodes = [helper.make_node("Loop", ["turns", "yes", "x"], ["y"], body=body)]
     weights = {"turns": np.array(2**62, np.int64), "yes": np.array(True)}
-    return nodes, [floats("x", None)], [floats("y", None)], weights
+    return Graph(nodes, [floats("x", None)], [floats("y", None)], weights)
 
 
-def endless() -> tuple:
+def endless() -> Graph:
     """A loop that adds for ever."""
     nodes = [
         helper.make_node("Identity", ["go"], ["go_on"]),
@@ -101,7 +116,7 @@ def endless() -> tuple:
     return loop_of(nodes, floats("v", None), floats("v_out", None))
 
 
-def growing() -> tuple:
+def growing() -> Graph:
     """A loop whose state becomes twice as large at every turn."""
     nodes = [
         helper.make_node("Identity", ["go"], ["go_on"]),
@@ -110,7 +125,7 @@ def growing() -> tuple:
     return loop_of(nodes, floats("v", None), floats("v_out", None))
 
 
-def terabytes() -> tuple:
+def terabytes() -> Graph:
     """A tensor of 4 TiB in a few bytes of file."""
     nodes = [
         helper.make_node("ConstantOfShape", ["shape"], ["huge"]),
@@ -118,14 +133,14 @@ def terabytes() -> tuple:
         helper.make_node("Add", ["x", "sum"], ["y"]),
     ]
     weights = {"shape": np.array([2**40], np.int64)}
-    return nodes, [floats("x", 1)], [floats("y", 1)], weights
+    return Graph(nodes, [floats("x", 1)], [floats("y", 1)], weights)
 
 
 def tiny_tflite() -> bytes:
     """The same as ``tiny``, channels last."""
     weight = tf.reshape(tf.linspace(-1.0, 1.0, 9), (3, 3, 1, 1))
 
-    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 1), tf.float32, name="image")])
+    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 1), tf.float32, name="image")])  # type: ignore[untyped-decorator]
     def run(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"out": tf.nn.relu(tf.nn.conv2d(image, weight, 1, "VALID"))}
 
@@ -137,7 +152,7 @@ def cnn_tflite() -> bytes:
     weights = weights_of_cnn()
     first, second = (tf.transpose(weights[name], (2, 3, 1, 0)) for name in ("w1", "w2"))
 
-    @tf.function(input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32, name="image")])
+    @tf.function(input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32, name="image")])  # type: ignore[untyped-decorator]
     def run(image: tf.Tensor) -> dict[str, tf.Tensor]:
         hidden = tf.nn.relu(tf.nn.conv2d(image, first, 1, "SAME"))
         hidden = tf.nn.relu(tf.nn.conv2d(hidden, second, 1, "SAME"))
@@ -149,7 +164,7 @@ def cnn_tflite() -> bytes:
 def crashing_tflite() -> bytes:
     """A loop whose body is the graph that it stands in: LiteRT's stack overflows, SIGSEGV."""
 
-    @tf.function(input_signature=[tf.TensorSpec((1,), tf.float32, name="x")])
+    @tf.function(input_signature=[tf.TensorSpec((1,), tf.float32, name="x")])  # type: ignore[untyped-decorator]
     def run(x: tf.Tensor) -> tf.Tensor:
         return tf.while_loop(lambda v: v[0] < 10.0, lambda v: (v + 1.0,), (x,))[0]
 
@@ -165,7 +180,7 @@ def to_tflite(function: tf.types.experimental.GenericFunction) -> bytes:
     module = tf.Module()
     module.run = function
     concrete = function.get_concrete_function()
-    return tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert()
+    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert())
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ class Cnn(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Scores [n, 4]."""
-        return self.dense(self.conv(image).relu().mean((2, 3)))
+        scores: torch.Tensor = self.dense(self.conv(image).relu().mean((2, 3)))
+        return scores
 
 
 def main() -> None:
