@@ -17,7 +17,7 @@ SIGNATURE = Signature(
 
 
 def write(path: Path, **arrays: np.ndarray) -> Path:
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    np.savez(path, allow_pickle=True, **arrays)
     return path
 
 

@@ -12,6 +12,7 @@ from distillfarm.compression import gate, registry, tasks, torch_models
 from distillfarm.compression.inference import open_model
 from distillfarm.compression.protocols import PassRefused, WorkingModel
 from distillfarm.compression.zoo.config import student
+from distillfarm.compression.zoo.modules import Student
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import parse_target
 from distillfarm.domain.model import ModelFormat, Signature, TensorSpec
@@ -112,7 +113,7 @@ def test_an_old_onnx_file_is_brought_to_where_per_channel_weights_exist(tmp_path
     images = generator.normal(size=(400, 3, 16, 16)).astype(np.float32)
     model = WorkingModel(tmp_path / "old.onnx", ModelFormat.ONNX)
     labels = open_model(model, 1)({"in:0": images})["out/x"].argmax(1)
-    np.savez(tmp_path / "data.npz", **{"in:0": images}, label=labels)  # type: ignore[arg-type]
+    np.savez(tmp_path / "data.npz", allow_pickle=False, **{"in:0": images}, label=labels)
     signature = open_model(model, 1).signature
     problem = tiny_models.Problem(model, tmp_path / "data.npz", signature)
     source = tasks.ModelFile(str(model.path), model.format)
@@ -174,10 +175,9 @@ def test_a_student_of_probabilities_gives_probabilities(
     vector_problem: tiny_models.Problem, tmp_path: Path
 ) -> None:
     teacher = torch_models.read(vector_problem.model.path)
-    if teacher.spec.zoo is None:
-        pytest.fail("the vector problem's teacher comes from the zoo")
-    config = dataclasses.replace(teacher.spec.zoo, probabilities=True)
-    teacher.module.config = config  # type: ignore[assignment]
+    assert isinstance(teacher.module, Student)
+    config = dataclasses.replace(teacher.module.config, probabilities=True)
+    teacher.module.config = config
     soft = torch_models.TorchModel(teacher.module, dataclasses.replace(teacher.spec, zoo=config))
     torch_models.write(soft, tmp_path / "soft.zip")
     model = WorkingModel(tmp_path / "soft.zip", ModelFormat.TORCH_MODULE)

@@ -200,7 +200,7 @@ def test_a_program_with_several_inputs_and_outputs_keeps_their_names(
         name: generator.normal(size=(200, 64)).astype(np.float32) for name in ("left", "right")
     }
     labels = generator.integers(0, 3, 200)
-    np.savez(tmp_path / "data.npz", **inputs, label=labels)  # type: ignore[arg-type]
+    np.savez(tmp_path / "data.npz", allow_pickle=False, **inputs, label=labels)
     shop = opened(tmp_path, tmp_path / "data.npz")
     code = (
         b"def judge(outputs, targets):\n"

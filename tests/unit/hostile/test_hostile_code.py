@@ -67,6 +67,8 @@ def test_torchscript_is_not_read(look: Look, workplace: Path) -> None:
 
 Edit = Callable[[dict[str, bytes]], None]
 """Changes the members of an archive."""
+Change = Callable[[dict[str, Any]], None]
+"""Changes an object that was read from JSON."""
 
 
 def edit_program(path: Path, edit: Edit) -> None:
@@ -79,7 +81,7 @@ def edit_program(path: Path, edit: Edit) -> None:
             archive.writestr(name, content)
 
 
-def change_json(name: str, change: Callable[[Any], Any]) -> Edit:
+def change_json(name: str, change: Change) -> Edit:
     def edit(members: dict[str, bytes]) -> None:
         (full,) = [each for each in members if each.endswith(name)]
         content = json.loads(members[full])
@@ -89,7 +91,7 @@ def change_json(name: str, change: Callable[[Any], Any]) -> Edit:
     return edit
 
 
-def in_program(change: Callable[[Any], Any]) -> Edit:
+def in_program(change: Change) -> Edit:
     return change_json("models/model.json", change)
 
 
@@ -113,32 +115,32 @@ def every(key: str, value: object) -> Edit:
     return in_program(change)
 
 
-def symbol(content: Any) -> None:
+def symbol(content: dict[str, Any]) -> None:
     sizes = content["graph_module"]["graph"]["tensor_values"]["image"]["sizes"]
     sizes[0] = {"as_expr": {"expr_str": CALL, "hint": {"as_int": 2}}}
 
 
-def tree(content: Any) -> None:
+def tree(content: dict[str, Any]) -> None:
     hook = {"__enum__": True, "fqn": "os:_exit", "name": "x"}
     spec = {"type": "builtins.dict", "context": json.dumps([hook]), "children_spec": []}
     call = content["graph_module"]["module_call_graph"][0]["signature"]
     call["in_spec"] = json.dumps([1, spec])
 
 
-def factory_tree(content: Any) -> None:
+def factory_tree(content: dict[str, Any]) -> None:
     context = {"default_factory_module": "os", "default_factory_name": "abort", "dict_context": []}
     spec = {"type": "collections.defaultdict", "context": json.dumps(context), "children_spec": []}
     call = content["graph_module"]["module_call_graph"][0]["signature"]
     call["out_spec"] = json.dumps([1, spec])
 
 
-def input_name(content: Any) -> None:
+def input_name(content: dict[str, Any]) -> None:
     text = json.dumps(content).replace('"image"', json.dumps(f"image={CALL}"))
     content.clear()
     content.update(json.loads(text))
 
 
-def weight_name(content: Any) -> None:
+def weight_name(content: dict[str, Any]) -> None:
     text = json.dumps(content).replace("conv.weight", f"a', {CALL}) #.b".replace("'", "\\\\u0027"))
     content.clear()
     content.update(json.loads(text))
@@ -178,7 +180,7 @@ def pickled_weights(bomb: object, members: dict[str, bytes]) -> None:
     (name,) = [each for each in members if each.endswith("weights/weight_0")]
     members[name] = buffer.getvalue()
 
-    def mark(content: Any) -> None:
+    def mark(content: dict[str, Any]) -> None:
         for each in content["config"].values():
             each["use_pickle"] = True
 
@@ -213,7 +215,7 @@ def opaque_constant(bomb: object, members: dict[str, bytes]) -> None:
     "plant", [pickled_weights, pickled_samples, legacy_weights, compiled_code, opaque_constant]
 )
 def test_code_in_the_members_of_a_program(
-    look: Look, bomb: object, workplace: Path, plant: Any
+    look: Look, bomb: object, workplace: Path, plant: Callable[[object, dict[str, bytes]], None]
 ) -> None:
     path = format_models.write("pt2", workplace / "files")
     edit_program(path, lambda members: plant(bomb, members))
@@ -231,7 +233,7 @@ def test_program_of_the_older_form_is_not_read(look: Look, bomb: object, workpla
     assert "save it with torch.export.save" in str(look(path))
 
 
-def edit_keras(path: Path, change: Callable[[Any], Any]) -> None:
+def edit_keras(path: Path, change: Change) -> None:
     if path.suffix == ".h5":
         with h5py.File(path, "a") as file:
             config = json.loads(file.attrs["model_config"])
@@ -247,11 +249,11 @@ def edit_keras(path: Path, change: Callable[[Any], Any]) -> None:
     edit_program(path, edit)
 
 
-def into_lambda(payload: str) -> Callable[[Any], None]:
+def into_lambda(payload: str) -> Change:
     code = compile(payload, "x", "exec")
     packed = base64.b64encode(marshal.dumps(code)).decode()
 
-    def change(layer: Any) -> None:
+    def change(layer: dict[str, Any]) -> None:
         layer["class_name"] = "Lambda"
         layer["config"] = {
             "name": "evil",
@@ -261,26 +263,26 @@ def into_lambda(payload: str) -> Callable[[Any], None]:
     return change
 
 
-def into_module(layer: Any) -> None:
+def into_module(layer: dict[str, Any]) -> None:
     layer["module"], layer["class_name"] = "os", "system"
 
 
-def into_function(layer: Any) -> None:
+def into_function(layer: dict[str, Any]) -> None:
     call = {"module": "builtins", "class_name": "function", "config": "exec"}
     layer["config"]["activation"] = call
 
 
-def into_saved_model_layer(layer: Any) -> None:
+def into_saved_model_layer(layer: dict[str, Any]) -> None:
     layer["class_name"] = "TFSMLayer"
 
 
 @pytest.mark.parametrize("kind", ["keras", "h5"])
 @pytest.mark.parametrize("how", ["lambda", into_module, into_function, into_saved_model_layer])
 def test_code_in_a_keras_model(
-    look: Look, payload: str, workplace: Path, kind: str, how: Any
+    look: Look, payload: str, workplace: Path, kind: str, how: str | Change
 ) -> None:
     path = format_models.write(kind, workplace / "files")
-    edit_keras(path, into_lambda(payload) if how == "lambda" else how)
+    edit_keras(path, into_lambda(payload) if isinstance(how, str) else how)
     error = look(path)
     assert type(error) is ModelRejected
     assert "the Keras model holds code" in str(error) or "which is not of Keras" in str(error)

@@ -6,8 +6,8 @@ import shutil
 import struct
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import format_models
 import h5py
@@ -332,7 +332,7 @@ def link_to_device(path: Path) -> None:
     path.symlink_to("/dev/zero")
 
 
-STRANGE = {
+STRANGE: dict[Callable[[Path], None], str] = {
     fifo: "is neither a file nor a folder",
     empty: "is empty",
     huge: "at most 8 GB are read",
@@ -344,7 +344,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("make", STRANGE, ids=lambda make: make.__name__)
-def test_what_is_no_model(look: Look, workplace: Path, make: Any) -> None:
+def test_what_is_no_model(look: Look, workplace: Path, make: Callable[[Path], None]) -> None:
     path = workplace / "files" / "strange"
     make(path)
     error = look(path)

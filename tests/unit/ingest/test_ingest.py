@@ -1,6 +1,5 @@
 """Every source format is recognised by its content, read, opened and counted alike."""
 
-import dataclasses
 import shutil
 import subprocess
 import sys
@@ -35,8 +34,10 @@ EXPECTED = {
 }
 
 
-def take_in(path: Path, folder: Path, **more: str) -> Ingested:
-    request = dataclasses.replace(IngestRequest(str(path), str(folder)), **more)  # type: ignore[arg-type]
+def take_in(
+    path: Path, folder: Path, *, factory: str = "", factory_function: str = "", data: str = ""
+) -> Ingested:
+    request = IngestRequest(str(path), str(folder), factory, factory_function, data)
     return ingest.take_in(request, limits=LIMITS)
 
 
