@@ -11,7 +11,7 @@ import typer
 from distillfarm.cli import formats, study_run
 from distillfarm.cli.connection import connected, run
 from distillfarm.cli.console import output, row, say, show, table, write
-from distillfarm.cli.failures import extra
+from distillfarm.cli.failures import ExitCode, extra
 from distillfarm.cli.options import Connection, JsonOption, with_connection
 from distillfarm.cli.sources import existing, format_of, parse_function
 from distillfarm.cli.study_progress import StudyProgress
@@ -111,7 +111,7 @@ def finish(connection: Connection, request: StudyRequest, out: Path, *, as_json:
     _print_finished(finished, as_json)
     if signer:
         say(f"bundle in {out}, signed by {signer}; report: {out / 'report.html'}")
-    raise typer.Exit(finished.exit_code)
+    _leave(finished)
 
 
 @app.command("list")
@@ -174,7 +174,7 @@ def watch(
 
     finished = run(work())
     _print_finished(finished, as_json)
-    raise typer.Exit(finished.exit_code)
+    _leave(finished)
 
 
 @app.command()
@@ -216,6 +216,14 @@ def _interrupted_hint(connection: Connection, study_id: str) -> str:
         f"{study_id} goes on; watch it: distillfarm study watch {study_id}; "
         f"end it: distillfarm study cancel {study_id}"
     )
+
+
+def _leave(finished: Finished) -> None:
+    if finished.exit_code is ExitCode.ERROR:
+        study = finished.study
+        why = study.error or "nothing was chosen"
+        say(f"distillfarm: {study.study_id} ({study.state.value}): {why}")
+    raise typer.Exit(finished.exit_code)
 
 
 def _print_finished(finished: Finished, as_json: bool) -> None:

@@ -61,6 +61,7 @@ def test_watching_a_study_that_did_not_finish_is_an_error(
     result = run_cli("study", "watch", "study-1")
     assert result.exit_code == 1
     assert "error: no device" in result.stdout
+    assert result.stderr == f"distillfarm: study-1 ({state.value}): no device\n"
 
 
 @pytest.mark.usefixtures("whole_bundle")
