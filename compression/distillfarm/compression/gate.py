@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from distillfarm.compression.protocols import PassRefused
+from distillfarm.compression.protocols import PassRefused, Promise
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.variant import PassOutcome, PassSpec, Quality
 
@@ -15,8 +15,9 @@ class GateLimits:
     selection split. The default of 10 is far beyond what any useful pass costs, yet a recurrent
     network that a quantiser broke lost 55: it tells a broken model from a cheap one, the SLA
     judges the rest. For a user's evaluator whose values are larger than 1 the limit is that share
-    of the source's value. A quantiser must save ``min_saving`` of the file: one that shrinks
-    less has found next to nothing that it can quantise.
+    of the source's value. A quantiser must save ``min_saving`` of the file, a pass that only makes
+    weights repeat that much of the packed file: one that saves less has found next to nothing to
+    work on.
     """
 
     max_drop_points: float = 10.0
@@ -33,6 +34,8 @@ class Change:
 
     size_before_bytes: int
     size_after_bytes: int
+    packed_before_bytes: int
+    packed_after_bytes: int
     parameters_before: int
     parameters_after: int
     before: tuple[str, ...]
@@ -51,7 +54,7 @@ class Judgement:
     reason: str
 
 
-def judge(change: Change, trains: bool, limits: GateLimits) -> Judgement:
+def judge(change: Change, promise: Promise, limits: GateLimits) -> Judgement:
     """DESTROYED, UNCHANGED or APPLIED, in this order, with the reason in words."""
     limit = limits.max_drop_points * max(1.0, abs(change.reference.value))
     if change.drop.value > limit:
@@ -69,7 +72,7 @@ def judge(change: Change, trains: bool, limits: GateLimits) -> Judgement:
             f"{change.quality.metric} {change.quality.value:.3f} is no better than always"
             f" answering the most frequent class ({baseline:.3f})",
         )
-    unchanged = _unchanged(change, trains, limits.min_saving)
+    unchanged = _unchanged(change, promise, limits.min_saving)
     if unchanged:
         return Judgement(PassOutcome.UNCHANGED, unchanged)
     return Judgement(PassOutcome.APPLIED, _caution(change, limit))
@@ -85,21 +88,32 @@ def refuse(spec: PassSpec, judgement: Judgement) -> None:
         raise PassRefused(f"{spec}: {judgement.outcome.value}: {judgement.reason}")
 
 
-def _unchanged(change: Change, trains: bool, min_saving: float) -> str:
-    if trains:
-        if change.parameters_after < change.parameters_before:
+def _unchanged(change: Change, promise: Promise, min_saving: float) -> str:
+    match promise:
+        case Promise.SAME_SIZE:
             return ""
-        return (
-            f"{change.parameters_after:,} parameters, not fewer than the"
-            f" {change.parameters_before:,} before"
-        )
-    if change.before == change.after:
-        return "the file has the same operators and types as before"
-    before, after = change.size_before_bytes, change.size_after_bytes
+        case Promise.FEWER_PARAMETERS:
+            if change.parameters_after < change.parameters_before:
+                return ""
+            return (
+                f"{change.parameters_after:,} parameters, not fewer than the"
+                f" {change.parameters_before:,} before"
+            )
+        case Promise.SMALLER_PACKED:
+            before, after = change.packed_before_bytes, change.packed_after_bytes
+            return _shrank("packed file", before, after, min_saving)
+        case Promise.SMALLER_FILE:
+            if change.before == change.after:
+                return "the file has the same operators and types as before"
+            before, after = change.size_before_bytes, change.size_after_bytes
+            return _shrank("file", before, after, min_saving)
+
+
+def _shrank(what: str, before: int, after: int, min_saving: float) -> str:
     if after >= before:
-        return f"the file grew from {before:,} to {after:,} B"
+        return f"the {what} grew from {before:,} to {after:,} B"
     if after > before * (1 - min_saving):
-        return f"the file shrank only from {before:,} to {after:,} B"
+        return f"the {what} shrank only from {before:,} to {after:,} B"
     return ""
 
 

@@ -7,6 +7,7 @@ their input and give the same bytes for the same input, parameters and seed. A r
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
@@ -43,7 +44,10 @@ class Workspace:
     ``data`` is the .npz of the data set and ``split_seed`` decides its split; ``teacher`` is the
     source model, untouched, for distillation and for reference outputs, which are kept in
     ``cache``. ``report`` takes (done 0..1, text) and must be called at least every few seconds in
-    long work. ``curve`` collects learning-curve points.
+    long work. ``curve`` collects learning-curve points, ``notes`` sentences for people: layers left
+    alone, ranks chosen, what the gain depends on. ``checkpoints`` outlives the process: what it
+    holds when the same work is begun again is where that goes on; it is deleted after success.
+    ``student`` is the user's factory for distillation as (file, function), if there is one.
     """
 
     folder: Path
@@ -54,7 +58,19 @@ class Workspace:
     seed: int
     threads: int
     report: Callable[[float, str], None]
+    checkpoints: Path | None = None
+    student: tuple[Path, str] | None = None
     curve: list[CurvePoint] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Promise(Enum):
+    """What a pass makes smaller, which the gate holds it to."""
+
+    FEWER_PARAMETERS = "fewer parameters"
+    SMALLER_FILE = "a smaller file"
+    SMALLER_PACKED = "a file that packs smaller"
+    SAME_SIZE = "other weights of the same size"
 
 
 class Pass(Protocol):
@@ -69,8 +85,8 @@ class Pass(Protocol):
     """The formats of file that it takes."""
     gives: ModelFormat | None
     """The format of its result; None when it is that of its input."""
-    trains: bool
-    """Whether it makes a model with fewer parameters; otherwise the file itself must shrink."""
+    promise: Promise
+    """What must have become smaller afterwards."""
 
     def check(self, spec: PassSpec) -> None:
         """Read the settings.

@@ -13,6 +13,7 @@ from distillfarm.compression import evaluation, registry, teaching
 from distillfarm.compression.census import census
 from distillfarm.compression.datasets import Samples, is_classes, load_for_passes, load_test
 from distillfarm.compression.inference import open_model
+from distillfarm.compression.packing import packed_bytes
 from distillfarm.compression.protocols import (
     ExportRefused,
     PassRefused,
@@ -28,6 +29,7 @@ from distillfarm.domain.variant import CurvePoint, PassSpec, Quality
 Report = Callable[[float, str], None]
 
 FIXED_SAMPLES = 8
+CHECKPOINT_FOLDER = "checkpoints"
 _SELECTION, _TEST = "selection", "test"
 _KIBIBYTE = 1024
 _MIN_TOLERANCE, _MAX_TOLERANCE, _ROUNDING_ROOM = 0.01, 0.1, 3.0
@@ -59,6 +61,8 @@ class Surroundings:
     threads: int
     evaluator: str = ""
     evaluator_function: str = ""
+    student: str = ""
+    student_function: str = ""
 
     def workspace(self, report: Report) -> Workspace:
         """The workspace of a pass or an exporter."""
@@ -71,6 +75,8 @@ class Surroundings:
             seed=self.seed,
             threads=self.threads,
             report=report,
+            checkpoints=Path(self.folder) / CHECKPOINT_FOLDER,
+            student=(Path(self.student), self.student_function) if self.student else None,
         )
 
     def metric(self) -> evaluation.Metric:
@@ -106,6 +112,7 @@ class Made:
     seconds: float
     peak_rss_bytes: int
     curve: tuple[CurvePoint, ...] = ()
+    notes: tuple[str, ...] = ()
     max_abs_error: float | None = None
     reason: str = ""
 
@@ -131,6 +138,8 @@ class Findings:
     reference: Quality
     drop: Interval
     baseline: float | None
+    packed_before_bytes: int
+    packed_after_bytes: int
 
 
 @dataclass(frozen=True)
@@ -153,6 +162,7 @@ class Examined:
     inputs: str
     expected: str
     tolerance: float
+    packed_bytes: int
 
 
 Request = ApplyRequest | ConvertRequest | JudgeRequest | ExamineRequest
@@ -178,7 +188,7 @@ def apply(request: ApplyRequest, report: Report) -> Made:
     except Exception as error:
         # Whatever a framework raises on somebody's model is the pass' failure, told by name.
         raise PassRefused(f"{request.spec}: failed: {type(error).__name__}: {error}") from error
-    return _made(made, started, curve=tuple(workspace.curve))
+    return _made(made, started, curve=tuple(workspace.curve), notes=tuple(workspace.notes))
 
 
 def convert(request: ConvertRequest, report: Report) -> Made:
@@ -208,8 +218,8 @@ def convert(request: ConvertRequest, report: Report) -> Made:
     try:
         distance = exporter.verify(path, source, workspace)
     except MissingExtra as error:
-        return _made(made, started, reason=str(error))
-    return _made(made, started, max_abs_error=distance)
+        return _made(made, started, notes=tuple(workspace.notes), reason=str(error))
+    return _made(made, started, notes=tuple(workspace.notes), max_abs_error=distance)
 
 
 def judge(request: JudgeRequest, report: Report) -> Findings:
@@ -236,6 +246,8 @@ def judge(request: JudgeRequest, report: Report) -> Findings:
         reference=metric.quality(reference, selection.labels),
         drop=metric.drop(reference, outputs, selection.labels),
         baseline=None if request.around.evaluator else _baseline(selection),
+        packed_before_bytes=packed_bytes(request.source.working().path),
+        packed_after_bytes=packed_bytes(model.path),
     )
 
 
@@ -277,7 +289,9 @@ def examine(request: ExamineRequest, report: Report) -> Examined:
     plain = open_model(model, workspace.threads, plain=True)(fixed.inputs)
     np.savez(expected, allow_pickle=False, **plain)
     tolerance = _tolerance(plain, predictor(fixed.inputs))
-    return Examined(*judged[0], *judged[1], str(inputs), str(expected), tolerance)
+    return Examined(
+        *judged[0], *judged[1], str(inputs), str(expected), tolerance, packed_bytes(model.path)
+    )
 
 
 def _tolerance(plain: evaluation.Outputs, optimised: evaluation.Outputs) -> float:
@@ -310,12 +324,13 @@ def _made(
     started: float,
     *,
     curve: tuple[CurvePoint, ...] = (),
+    notes: tuple[str, ...] = (),
     max_abs_error: float | None = None,
     reason: str = "",
 ) -> Made:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIBIBYTE
     file = ModelFile(str(model.path), model.format)
-    return Made(file, time.monotonic() - started, peak, curve, max_abs_error, reason)
+    return Made(file, time.monotonic() - started, peak, curve, notes, max_abs_error, reason)
 
 
 def _parameters(model: WorkingModel) -> int:

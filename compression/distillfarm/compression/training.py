@@ -68,12 +68,15 @@ def fit(
     schedule: Schedule,
     workspace: Workspace,
     report: Callable[[float, str], None],
+    *,
+    after_step: Callable[[], None] | None = None,
 ) -> None:
     """Train ``model.module`` in place: AdamW under a one-cycle learning rate.
 
     The loss mixes cross-entropy on labels with the divergence from the teacher's softened answers
     (Hinton, Vinyals and Dean, arXiv:1503.02531, 2015); for regression both are squared errors.
-    Every epoch adds a point to the learning curve.
+    Every epoch adds a point to the learning curve. ``after_step`` is called after every step of the
+    optimiser.
 
     Raises:
         PassRefused: the loss is not finite any more.
@@ -101,6 +104,8 @@ def fit(
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             optimiser.step()
+            if after_step is not None:
+                after_step()
             pace.step()
             losses.append(float(loss.detach()))
             if batch % _BATCHES_PER_REPORT == 0:

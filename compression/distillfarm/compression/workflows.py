@@ -275,6 +275,8 @@ def _inputs(request: Request) -> tuple[str, ...]:
                 source.artifact.format.value,
                 source.factory_digest,
                 source.factory_function,
+                source.student_digest,
+                source.student_function,
                 # Every other format says itself what goes in.
                 dataset.digest if source.factory_digest else "",
             )
@@ -299,5 +301,7 @@ def _context(dataset: Dataset, teacher: Variant, seed: int) -> tuple[str, ...]:
         dataset.evaluator_function,
         str(dataset.seed),
         teacher.artifact.digest,
+        teacher.student_digest,
+        teacher.student_function,
         str(seed),
     )

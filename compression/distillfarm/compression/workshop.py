@@ -90,6 +90,8 @@ class Workshop:
                 artifact=self._keep(tasks.ModelFile(found.path, found.format), Recipe()),
                 signature=found.signature,
                 parameters=found.parameters,
+                student_digest=source.student_digest,
+                student_function=source.student_function,
             )
 
     def analyse(
@@ -148,6 +150,8 @@ class Workshop:
             change = gate.Change(
                 size_before_bytes=variant.artifact.size_bytes,
                 size_after_bytes=size,
+                packed_before_bytes=findings.packed_before_bytes,
+                packed_after_bytes=findings.packed_after_bytes,
                 parameters_before=variant.parameters,
                 parameters_after=findings.parameters or variant.parameters,
                 before=findings.before,
@@ -157,7 +161,7 @@ class Workshop:
                 drop=findings.drop,
                 baseline=findings.baseline,
             )
-            judgement = gate.judge(change, each.trains, self._gate_limits)
+            judgement = gate.judge(change, each.promise, self._gate_limits)
             gate.refuse(spec, judgement)
             entry = PassReport(
                 spec=spec,
@@ -171,12 +175,15 @@ class Workshop:
                 curve=made.curve,
                 seconds=made.seconds,
                 peak_rss_bytes=made.peak_rss_bytes,
+                packed_before_bytes=change.packed_before_bytes,
+                packed_after_bytes=change.packed_after_bytes,
+                notes=made.notes,
             )
             recipe = Recipe((*variant.recipe.passes, spec))
-            return Variant(
+            return replace(
+                variant,
                 recipe=recipe,
                 artifact=self._keep(made.model, recipe),
-                signature=variant.signature,
                 parameters=change.parameters_after,
                 reports=(*variant.reports, entry),
             )
@@ -216,6 +223,7 @@ class Workshop:
                 max_abs_error=made.max_abs_error,
                 seconds=made.seconds,
                 peak_rss_bytes=made.peak_rss_bytes,
+                notes=made.notes,
             )
             return replace(
                 variant,
@@ -275,6 +283,7 @@ class Workshop:
                 max_abs_error=conversion.max_abs_error if conversion else 0.0,
                 unverified=conversion.reason if conversion else "",
                 reports=variant.reports,
+                packed_bytes=found.packed_bytes,
             )
 
     def _judge(
@@ -315,7 +324,7 @@ class Workshop:
         self, dataset: Dataset, teacher: Variant, seed: int
     ) -> Iterator[tasks.Surroundings]:
         """A scratch folder that is gone afterwards; fresh answers of the teacher are kept."""
-        evaluator = dataset.evaluator_digest
+        evaluator, student = dataset.evaluator_digest, teacher.student_digest
         with tempfile.TemporaryDirectory(dir=self._folder, prefix="work-") as scratch:
             folder = Path(scratch)
             yield tasks.Surroundings(
@@ -328,6 +337,8 @@ class Workshop:
                 threads=self._threads,
                 evaluator=str(self._blobs.path(evaluator)) if evaluator else "",
                 evaluator_function=dataset.evaluator_function,
+                student=str(self._blobs.path(student)) if student else "",
+                student_function=teacher.student_function,
             )
             for fresh in (folder / teaching.CACHE_FOLDER).glob("*.npz"):
                 shutil.move(fresh, self._cache / fresh.name)

@@ -118,6 +118,9 @@ def _search(stages: Stages) -> None:
 
 
 def _search_on(place: ChipsetLab, analysis: Analysis, spec: StudySpec) -> Search:
+    if spec.recipes:
+        space = [Candidate(recipe, target) for recipe in spec.recipes for target in place.targets]
+        return Search(place, samplers.create("grid", space, spec.seed), len(space))
     space = [
         each
         for each in candidates.propose(analysis, place.targets)
@@ -152,7 +155,7 @@ def _measure(
 def _plan(stages: Stages, spec: StudySpec, lab: Sequence[ChipsetLab]) -> None:
     targets = {target for place in lab for target in place.targets}
     pairs = sum(len(place.targets) for place in lab)
-    trials = spec.budget.trials_per_target
+    trials = len(spec.recipes) or spec.budget.trials_per_target
     stages.progress.planned = {
         "ingest": 1,
         "analyse": 1,

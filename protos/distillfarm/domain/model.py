@@ -63,12 +63,15 @@ class SourceModel:
     """A model as its owner handed it in.
 
     ``factory_digest`` names the blob of the Python file whose ``factory_function`` builds the
-    ``torch.nn.Module`` of a state dict; both are empty for every other format.
+    ``torch.nn.Module`` of a state dict; both are empty for every other format. ``student_digest``
+    and ``student_function`` likewise name the user's own student for distillation, if any.
     """
 
     artifact: ArtifactRef
     factory_digest: str = ""
     factory_function: str = ""
+    student_digest: str = ""
+    student_function: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,11 @@ class Dataset:
     """Arrays for training, selection and testing, as one ``.npz`` blob.
 
     Arrays named like the model's inputs hold samples along their first axis; ``label`` holds the
-    targets: int64 class indices, or floats for regression. ``evaluator_digest`` names the blob of
+    targets: int64 class indices, or floats for regression. Optional arrays: ``group`` (any
+    strings or integers, for drops by group), ``held_out`` (booleans: samples that the source model
+    was not trained on; selection and test are drawn from them alone), and ``unlabelled/INPUT``
+    (more samples to distil on, one array for each input). Without ``label`` the source model's own
+    answers are the targets. ``evaluator_digest`` names the blob of
     a user's Python file whose ``evaluator_function(outputs, targets) -> float`` replaces accuracy
     (larger is better); both are empty otherwise. ``seed`` decides the split.
     """
@@ -97,11 +104,45 @@ class OperatorCount:
 
 
 @dataclass(frozen=True)
+class LayerCost:
+    """What one operator costs for one sample.
+
+    ``weight_bytes`` are those that it reads, ``activation_bytes`` its other inputs and outputs.
+    ``time_us`` is its mean time in the runtime's own profile, None where it was not seen there.
+    """
+
+    name: str
+    operator: str
+    macs: int
+    parameters: int
+    weight_bytes: int
+    activation_bytes: int
+    time_us: float | None = None
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """How much one technique, applied to one layer alone, disturbs the outputs.
+
+    ``divergence`` is the mean Kullback-Leibler divergence of the softened outputs in nats for
+    classes, else the relative root mean square error; ``drop_points`` the quality lost.
+    """
+
+    layer: str
+    technique: str
+    divergence: float
+    drop_points: float
+
+
+@dataclass(frozen=True)
 class Analysis:
     """What is known of a model before it is touched.
 
     ``macs`` counts multiply-accumulates for one sample; ``bottlenecks`` are sentences that name
     the layers or operators that dominate and what follows from it, the worst first.
+    ``traffic_bytes`` is what one sample's inference reads and writes, weights and activations.
+    ``layers`` are the costly ones, the worst first; ``profile`` says which runtime timed them on
+    which computer, or why none did. ``sensitivity`` is empty where no data were given.
     """
 
     format: ModelFormat
@@ -112,3 +153,7 @@ class Analysis:
     operators: tuple[OperatorCount, ...]
     dtypes: tuple[str, ...]
     bottlenecks: tuple[str, ...]
+    traffic_bytes: int = 0
+    layers: tuple[LayerCost, ...] = ()
+    profile: str = ""
+    sensitivity: tuple[Sensitivity, ...] = ()

@@ -7,7 +7,7 @@ from distillfarm.domain.hardware import Target
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.measurement import Energy, Outcome
 from distillfarm.domain.model import Analysis, ArtifactRef, Dataset, SourceModel
-from distillfarm.domain.variant import Candidate, Exported, Refusal
+from distillfarm.domain.variant import Candidate, Exported, Recipe, Refusal
 
 
 class Metric(Enum):
@@ -88,6 +88,7 @@ class StudySpec:
     ``selector`` says which devices may be used; one winner is chosen for every chipset among
     them. ``seed`` makes proposals and training repeatable.
     ``launches`` is for the search, ``final_launches`` for the re-measurement of the chosen.
+    With ``recipes`` only these are tried, in their order; else the model's analysis proposes.
     """
 
     name: str
@@ -100,6 +101,7 @@ class StudySpec:
     seed: int = 0
     launches: int = 3
     final_launches: int = 7
+    recipes: tuple[Recipe, ...] = ()
 
 
 class StudyState(Enum):

@@ -94,6 +94,9 @@ class PassReport:
     A change of format leaves a report too, under the name ``convert``; ``max_abs_error`` is then
     the largest difference between both files' outputs, None if it could not be compared.
     ``seconds`` is wall time and ``peak_rss_bytes`` the worker process' high-water mark.
+    ``packed`` sizes are those of the file after DEFLATE, as an app's package stores it. ``notes``
+    are what the pass itself has to say: layers that it left alone, ranks that it chose, what its
+    gain depends on. ``log_digest`` names the blob of the text that it wrote while it worked.
     """
 
     spec: PassSpec
@@ -108,13 +111,18 @@ class PassReport:
     max_abs_error: float | None = None
     seconds: float = 0.0
     peak_rss_bytes: int = 0
+    packed_before_bytes: int = 0
+    packed_after_bytes: int = 0
+    notes: tuple[str, ...] = ()
+    log_digest: str = ""
 
 
 @dataclass(frozen=True)
 class Variant:
     """What a recipe has produced so far: a model between passes, or an exported artifact.
 
-    ``signature`` names inputs and outputs like the source model's.
+    ``signature`` names inputs and outputs like the source model's. ``student_digest`` and
+    ``student_function`` are the source model's.
     """
 
     recipe: Recipe
@@ -122,6 +130,45 @@ class Variant:
     signature: Signature
     parameters: int
     reports: tuple[PassReport, ...] = ()
+    student_digest: str = ""
+    student_function: str = ""
+
+
+class SliceKind(Enum):
+    """Why some samples are looked at apart."""
+
+    CLASS = "class"
+    GROUP = "group"
+    SHIFT = "shift"
+
+
+@dataclass(frozen=True)
+class QualitySlice:
+    """Quality on a part of the test split, or on all of it with its inputs shifted.
+
+    ``name`` is the class index, the group, or the shift in words with its strength. ``before`` is
+    the source model's on the same samples, ``drop`` the paired difference in points.
+    """
+
+    kind: SliceKind
+    name: str
+    before: Quality
+    after: Quality
+    drop: Interval
+
+
+@dataclass(frozen=True)
+class QualityDetail:
+    """What one number hides, all on the test split.
+
+    ``agreement`` is the share of samples (0..1) on which the largest output is the source model's
+    too, None where outputs are no classes. ``resolution_points`` is half the width of the drop's
+    interval: a smaller difference than that is one which so few samples cannot show.
+    """
+
+    agreement: Interval | None
+    resolution_points: float
+    slices: tuple[QualitySlice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,6 +183,8 @@ class Exported:
     ``inputs_digest`` and ``expected_digest`` name .npz blobs with the fixed inputs and the
     reference outputs that every launch on a device is checked against; ``tolerance`` is how far a
     device that is right may be from them, as in ``MeasureSpec``.
+    ``packed_bytes`` is the artifact's size after DEFLATE. ``detail`` is None for a file that
+    cannot be run on the host.
     """
 
     candidate: Candidate
@@ -151,6 +200,8 @@ class Exported:
     max_abs_error: float | None = None
     unverified: str = ""
     reports: tuple[PassReport, ...] = ()
+    packed_bytes: int = 0
+    detail: QualityDetail | None = None
 
 
 @dataclass(frozen=True)

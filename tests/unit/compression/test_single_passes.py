@@ -47,6 +47,8 @@ def gated(
     change = gate.Change(
         size_before_bytes=Path(source.path).stat().st_size,
         size_after_bytes=Path(made.model.path).stat().st_size,
+        packed_before_bytes=found.packed_before_bytes,
+        packed_after_bytes=found.packed_after_bytes,
         parameters_before=1_000_000,
         parameters_after=found.parameters or 1_000_000,
         before=found.before,
@@ -56,8 +58,8 @@ def gated(
         drop=found.drop,
         baseline=found.baseline,
     )
-    trains = registry.compression_pass(spec.name).trains
-    gate.refuse(spec, gate.judge(change, trains, gate.GateLimits()))
+    promise = registry.compression_pass(spec.name).promise
+    gate.refuse(spec, gate.judge(change, promise, gate.GateLimits()))
     return made
 
 

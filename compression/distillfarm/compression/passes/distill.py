@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from distillfarm.compression.datasets import Array, PassData, load_for_passes
 from distillfarm.compression.inference import RUNNABLE, open_model
 from distillfarm.compression.passes.settings import number, parse
-from distillfarm.compression.protocols import PassRefused, WorkingModel, Workspace
+from distillfarm.compression.protocols import PassRefused, Promise, WorkingModel, Workspace
 from distillfarm.compression.zoo.config import Family, ZooConfig, student
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.model import ModelFormat, Signature
@@ -56,7 +56,7 @@ class Distill:
     name = "distill"
     formats = RUNNABLE
     gives = ModelFormat.TORCH_MODULE
-    trains = True
+    promise = Promise.FEWER_PARAMETERS
 
     def check(self, spec: PassSpec) -> None:
         """Read the settings."""

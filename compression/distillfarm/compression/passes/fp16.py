@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distillfarm.compression.passes.settings import parse
-from distillfarm.compression.protocols import WorkingModel, Workspace
+from distillfarm.compression.protocols import Promise, WorkingModel, Workspace
 from distillfarm.domain.model import ModelFormat
 from distillfarm.domain.variant import PassSpec
 
@@ -26,7 +26,7 @@ class Fp16:
     name = "fp16"
     formats = frozenset({ModelFormat.ONNX, ModelFormat.TFLITE})
     gives = None
-    trains = False
+    promise = Promise.SMALLER_FILE
 
     def check(self, spec: PassSpec) -> None:
         """There are no settings."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distillfarm.compression.passes.settings import parse
-from distillfarm.compression.protocols import PassRefused, WorkingModel, Workspace
+from distillfarm.compression.protocols import PassRefused, Promise, WorkingModel, Workspace
 from distillfarm.domain.model import ModelFormat
 from distillfarm.domain.variant import PassSpec
 
@@ -30,7 +30,7 @@ class Int8Dynamic:
     name = "int8_dynamic"
     formats = frozenset({ModelFormat.ONNX, ModelFormat.TFLITE})
     gives = None
-    trains = False
+    promise = Promise.SMALLER_FILE
 
     def check(self, spec: PassSpec) -> None:
         """There are no settings."""

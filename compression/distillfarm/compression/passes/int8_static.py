@@ -9,7 +9,7 @@ import numpy as np
 from distillfarm.compression.datasets import Array, Samples, load_for_passes
 from distillfarm.compression.inference import open_model
 from distillfarm.compression.passes.settings import number, parse
-from distillfarm.compression.protocols import PassRefused, WorkingModel, Workspace
+from distillfarm.compression.protocols import PassRefused, Promise, WorkingModel, Workspace
 from distillfarm.domain.model import ModelFormat, Signature
 from distillfarm.domain.variant import PassSpec
 
@@ -34,7 +34,7 @@ class Int8Static:
     name = "int8_static"
     formats = frozenset({ModelFormat.ONNX, ModelFormat.TFLITE})
     gives = None
-    trains = False
+    promise = Promise.SMALLER_FILE
 
     def check(self, spec: PassSpec) -> None:
         """Read the settings."""

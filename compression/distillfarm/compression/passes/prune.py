@@ -4,9 +4,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from distillfarm.compression.datasets import load_for_passes
+from distillfarm.compression.passes.finetuning import FinetuneSettings, finetune, written
 from distillfarm.compression.passes.settings import number, parse
-from distillfarm.compression.protocols import PassRefused, WorkingModel, Workspace
+from distillfarm.compression.protocols import PassRefused, Promise, WorkingModel, Workspace
 from distillfarm.domain.model import ModelFormat, Signature
 from distillfarm.domain.variant import PassSpec
 
@@ -18,24 +18,13 @@ if TYPE_CHECKING:
 
 # Channels that are no multiple of 8 ran slower than the unpruned ones.
 _CHANNEL_MULTIPLE = 8
-_TEACHER_SHARE = 0.15
-_VISITS = 72_000
-_MOST_EPOCHS = 40
-_LEARNING_RATE_OF_CONVOLUTIONS, _LEARNING_RATE = 0.01, 0.003
 
 
 @dataclass(frozen=True)
-class PruneSettings:
-    """``ratio`` of the channels goes.
-
-    ``epochs`` 0 lets the size of the data decide, ``learning_rate`` 0 the kind of layers.
-    """
+class PruneSettings(FinetuneSettings):
+    """``ratio`` of the channels goes, then the rest learns again."""
 
     ratio: float = number(0.5, 0.01, 0.95)
-    epochs: int = number(0, 0, 1000)
-    learning_rate: float = number(0.0, 0.0, 1e6)
-    temperature: float = number(2.0, 0.5, 50.0)
-    soft_share: float = number(0.9, 0.0, 1.0)
 
 
 class Prune:
@@ -48,7 +37,7 @@ class Prune:
     name = "prune"
     formats = frozenset({ModelFormat.TORCH_MODULE})
     gives = None
-    trains = True
+    promise = Promise.FEWER_PARAMETERS
 
     def check(self, spec: PassSpec) -> None:
         """Read the settings."""
@@ -56,9 +45,7 @@ class Prune:
 
     def run(self, source: WorkingModel, spec: PassSpec, workspace: Workspace) -> WorkingModel:
         """Prune the module and train it."""
-        import torch
-
-        from distillfarm.compression import teaching, torch_models, training
+        from distillfarm.compression import torch_models, training
 
         if source.format not in self.formats:
             raise PassRefused(
@@ -76,38 +63,8 @@ class Prune:
                 pruning=(*model.spec.pruning, *_prune(model, settings.ratio)),
             ),
         )
-        data = load_for_passes(workspace.data, model.spec.signature, workspace.split_seed)
-        named = teaching.answers(
-            workspace,
-            data.train,
-            "train",
-            lambda done: workspace.report(_TEACHER_SHARE * done, "asking the teacher"),
-        )
-        epochs = training.default_epochs(_VISITS, len(data.train), _MOST_EPOCHS)
-        schedule = training.Schedule(
-            settings.epochs or epochs,
-            settings.learning_rate or _learning_rate(model.module),
-            settings.temperature,
-            settings.soft_share,
-        )
-        answers = torch.from_numpy(named[model.spec.signature.outputs[0].name])
-        training.fit(
-            model,
-            training.Lesson(data.train, answers, data.selection),
-            schedule,
-            workspace,
-            lambda done, text: workspace.report(_TEACHER_SHARE + (1 - _TEACHER_SHARE) * done, text),
-        )
-        path = workspace.folder / "pruned.zip"
-        torch_models.write(model, path)
-        return WorkingModel(path, ModelFormat.TORCH_MODULE)
-
-
-def _learning_rate(module: "nn.Module") -> float:
-    from torch import nn
-
-    convolves = any(isinstance(each, nn.Conv1d | nn.Conv2d) for each in module.modules())
-    return _LEARNING_RATE_OF_CONVOLUTIONS if convolves else _LEARNING_RATE
+        finetune(model, settings, workspace)
+        return written(model, workspace, "pruned.zip")
 
 
 def _prune(model: "TorchModel", ratio: float) -> "tuple[PruningStep, ...]":

@@ -8,7 +8,7 @@ from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.variant import PassSpec
 
 Settings = TypeVar("Settings")
-_BOUNDS = "bounds"
+_BOUNDS, _WORDS = "bounds", "words"
 
 
 def number(default: float, low: float, high: float) -> Any:
@@ -16,14 +16,19 @@ def number(default: float, low: float, high: float) -> Any:
     return dataclasses.field(default=default, metadata={_BOUNDS: (low, high)})
 
 
+def option(default: str, *others: str) -> Any:
+    """A field that takes one of a few words; ``yes`` and ``no`` for switches."""
+    return dataclasses.field(default=default, metadata={_WORDS: (default, *others)})
+
+
 def parse(spec: PassSpec, kind: type[Settings]) -> Settings:
-    """The settings of ``spec`` as a ``kind``, whose fields are made by ``number``.
+    """The settings of ``spec`` as a ``kind``, whose fields are made by ``number`` and ``option``.
 
     Raises:
         InvalidRequest: an unknown setting, no number, or one out of bounds.
     """
     fields = {each.name: each for each in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    values: dict[str, float] = {}
+    values: dict[str, float | str] = {}
     for parameter in spec.parameters:
         field = fields.get(parameter.name)
         if field is None:
@@ -35,7 +40,12 @@ def parse(spec: PassSpec, kind: type[Settings]) -> Settings:
     return kind(**values)
 
 
-def _value(name: str, field: "dataclasses.Field[Any]", text: str) -> float:
+def _value(name: str, field: "dataclasses.Field[Any]", text: str) -> float | str:
+    if _WORDS in field.metadata:
+        words = field.metadata[_WORDS]
+        if text not in words:
+            raise InvalidRequest(f"{name}: {field.name}={text}; use one of {', '.join(words)}")
+        return text
     low, high = field.metadata[_BOUNDS]
     whole = isinstance(field.default, int)
     try:

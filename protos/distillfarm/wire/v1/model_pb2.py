@@ -24,27 +24,31 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x64istillfarm/wire/v1/model.proto\x12\x0e\x64istillfarm.v1\"8\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\"d\n\tSignature\x12*\n\x06inputs\x18\x01 \x03(\x0b\x32\x1a.distillfarm.v1.TensorSpec\x12+\n\x07outputs\x18\x02 \x03(\x0b\x32\x1a.distillfarm.v1.TensorSpec\"l\n\x0b\x41rtifactRef\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12+\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x1b.distillfarm.v1.ModelFormat\x12\x0c\n\x04name\x18\x04 \x01(\t\"n\n\x0bSourceModel\x12-\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x1b.distillfarm.v1.ArtifactRef\x12\x16\n\x0e\x66\x61\x63tory_digest\x18\x02 \x01(\t\x12\x18\n\x10\x66\x61\x63tory_function\x18\x03 \x01(\t\"]\n\x07\x44\x61taset\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x18\n\x10\x65valuator_digest\x18\x02 \x01(\t\x12\x1a\n\x12\x65valuator_function\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x03\">\n\rOperatorCount\x12\x10\n\x08operator\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x0c\n\x04macs\x18\x03 \x01(\x03\"\xf2\x01\n\x08\x41nalysis\x12+\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1b.distillfarm.v1.ModelFormat\x12,\n\tsignature\x18\x02 \x01(\x0b\x32\x19.distillfarm.v1.Signature\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x12\n\nparameters\x18\x04 \x01(\x03\x12\x0c\n\x04macs\x18\x05 \x01(\x03\x12\x30\n\toperators\x18\x06 \x03(\x0b\x32\x1d.distillfarm.v1.OperatorCount\x12\x0e\n\x06\x64types\x18\x07 \x03(\t\x12\x13\n\x0b\x62ottlenecks\x18\x08 \x03(\t*\xbc\x02\n\x0bModelFormat\x12\x1c\n\x18MODEL_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_FORMAT_ONNX\x10\x01\x12\x17\n\x13MODEL_FORMAT_TFLITE\x10\x02\x12\x1d\n\x19MODEL_FORMAT_TORCH_EXPORT\x10\x03\x12\x1c\n\x18MODEL_FORMAT_TORCH_STATE\x10\x04\x12\x1d\n\x19MODEL_FORMAT_TORCH_MODULE\x10\x05\x12\x16\n\x12MODEL_FORMAT_KERAS\x10\x06\x12\x1c\n\x18MODEL_FORMAT_SAVED_MODEL\x10\x07\x12\x17\n\x13MODEL_FORMAT_COREML\x10\x08\x12\x1b\n\x17MODEL_FORMAT_EXECUTORCH\x10\t\x12\x17\n\x13MODEL_FORMAT_BUNDLE\x10\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x64istillfarm/wire/v1/model.proto\x12\x0e\x64istillfarm.v1\"8\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\"d\n\tSignature\x12*\n\x06inputs\x18\x01 \x03(\x0b\x32\x1a.distillfarm.v1.TensorSpec\x12+\n\x07outputs\x18\x02 \x03(\x0b\x32\x1a.distillfarm.v1.TensorSpec\"l\n\x0b\x41rtifactRef\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12+\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x1b.distillfarm.v1.ModelFormat\x12\x0c\n\x04name\x18\x04 \x01(\t\"\xa0\x01\n\x0bSourceModel\x12-\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x1b.distillfarm.v1.ArtifactRef\x12\x16\n\x0e\x66\x61\x63tory_digest\x18\x02 \x01(\t\x12\x18\n\x10\x66\x61\x63tory_function\x18\x03 \x01(\t\x12\x16\n\x0estudent_digest\x18\x04 \x01(\t\x12\x18\n\x10student_function\x18\x05 \x01(\t\"]\n\x07\x44\x61taset\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x18\n\x10\x65valuator_digest\x18\x02 \x01(\t\x12\x1a\n\x12\x65valuator_function\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x03\">\n\rOperatorCount\x12\x10\n\x08operator\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x0c\n\x04macs\x18\x03 \x01(\x03\"\x9f\x01\n\tLayerCost\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\x12\x0c\n\x04macs\x18\x03 \x01(\x03\x12\x12\n\nparameters\x18\x04 \x01(\x03\x12\x14\n\x0cweight_bytes\x18\x05 \x01(\x03\x12\x18\n\x10\x61\x63tivation_bytes\x18\x06 \x01(\x03\x12\x14\n\x07time_us\x18\x07 \x01(\x01H\x00\x88\x01\x01\x42\n\n\x08_time_us\"X\n\x0bSensitivity\x12\r\n\x05layer\x18\x01 \x01(\t\x12\x11\n\ttechnique\x18\x02 \x01(\t\x12\x12\n\ndivergence\x18\x03 \x01(\x01\x12\x13\n\x0b\x64rop_points\x18\x04 \x01(\x01\"\xf7\x02\n\x08\x41nalysis\x12+\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1b.distillfarm.v1.ModelFormat\x12,\n\tsignature\x18\x02 \x01(\x0b\x32\x19.distillfarm.v1.Signature\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x12\n\nparameters\x18\x04 \x01(\x03\x12\x0c\n\x04macs\x18\x05 \x01(\x03\x12\x30\n\toperators\x18\x06 \x03(\x0b\x32\x1d.distillfarm.v1.OperatorCount\x12\x0e\n\x06\x64types\x18\x07 \x03(\t\x12\x13\n\x0b\x62ottlenecks\x18\x08 \x03(\t\x12\x15\n\rtraffic_bytes\x18\t \x01(\x03\x12)\n\x06layers\x18\n \x03(\x0b\x32\x19.distillfarm.v1.LayerCost\x12\x0f\n\x07profile\x18\x0b \x01(\t\x12\x30\n\x0bsensitivity\x18\x0c \x03(\x0b\x32\x1b.distillfarm.v1.Sensitivity*\xbc\x02\n\x0bModelFormat\x12\x1c\n\x18MODEL_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_FORMAT_ONNX\x10\x01\x12\x17\n\x13MODEL_FORMAT_TFLITE\x10\x02\x12\x1d\n\x19MODEL_FORMAT_TORCH_EXPORT\x10\x03\x12\x1c\n\x18MODEL_FORMAT_TORCH_STATE\x10\x04\x12\x1d\n\x19MODEL_FORMAT_TORCH_MODULE\x10\x05\x12\x16\n\x12MODEL_FORMAT_KERAS\x10\x06\x12\x1c\n\x18MODEL_FORMAT_SAVED_MODEL\x10\x07\x12\x17\n\x13MODEL_FORMAT_COREML\x10\x08\x12\x1b\n\x17MODEL_FORMAT_EXECUTORCH\x10\t\x12\x17\n\x13MODEL_FORMAT_BUNDLE\x10\nb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'distillfarm.wire.v1.model_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELFORMAT']._serialized_start=838
-  _globals['_MODELFORMAT']._serialized_end=1154
+  _globals['_MODELFORMAT']._serialized_start=1274
+  _globals['_MODELFORMAT']._serialized_end=1590
   _globals['_TENSORSPEC']._serialized_start=51
   _globals['_TENSORSPEC']._serialized_end=107
   _globals['_SIGNATURE']._serialized_start=109
   _globals['_SIGNATURE']._serialized_end=209
   _globals['_ARTIFACTREF']._serialized_start=211
   _globals['_ARTIFACTREF']._serialized_end=319
-  _globals['_SOURCEMODEL']._serialized_start=321
-  _globals['_SOURCEMODEL']._serialized_end=431
-  _globals['_DATASET']._serialized_start=433
-  _globals['_DATASET']._serialized_end=526
-  _globals['_OPERATORCOUNT']._serialized_start=528
-  _globals['_OPERATORCOUNT']._serialized_end=590
-  _globals['_ANALYSIS']._serialized_start=593
-  _globals['_ANALYSIS']._serialized_end=835
+  _globals['_SOURCEMODEL']._serialized_start=322
+  _globals['_SOURCEMODEL']._serialized_end=482
+  _globals['_DATASET']._serialized_start=484
+  _globals['_DATASET']._serialized_end=577
+  _globals['_OPERATORCOUNT']._serialized_start=579
+  _globals['_OPERATORCOUNT']._serialized_end=641
+  _globals['_LAYERCOST']._serialized_start=644
+  _globals['_LAYERCOST']._serialized_end=803
+  _globals['_SENSITIVITY']._serialized_start=805
+  _globals['_SENSITIVITY']._serialized_end=893
+  _globals['_ANALYSIS']._serialized_start=896
+  _globals['_ANALYSIS']._serialized_end=1271
 # @@protoc_insertion_point(module_scope)

@@ -145,8 +145,12 @@ class SourceModel(_message.Message):
     ARTIFACT_FIELD_NUMBER: _builtins.int
     FACTORY_DIGEST_FIELD_NUMBER: _builtins.int
     FACTORY_FUNCTION_FIELD_NUMBER: _builtins.int
+    STUDENT_DIGEST_FIELD_NUMBER: _builtins.int
+    STUDENT_FUNCTION_FIELD_NUMBER: _builtins.int
     factory_digest: _builtins.str
     factory_function: _builtins.str
+    student_digest: _builtins.str
+    student_function: _builtins.str
     @_builtins.property
     def artifact(self) -> Global___ArtifactRef: ...
     def __init__(
@@ -155,10 +159,12 @@ class SourceModel(_message.Message):
         artifact: Global___ArtifactRef | None = ...,
         factory_digest: _builtins.str = ...,
         factory_function: _builtins.str = ...,
+        student_digest: _builtins.str = ...,
+        student_function: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "factory_digest", b"factory_digest", "factory_function", b"factory_function"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "factory_digest", b"factory_digest", "factory_function", b"factory_function", "student_digest", b"student_digest", "student_function", b"student_function"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -222,6 +228,77 @@ class OperatorCount(_message.Message):
 Global___OperatorCount: _TypeAlias = OperatorCount  # noqa: Y015
 
 @_typing.final
+class LayerCost(_message.Message):
+    """Mirrors distillfarm.domain.model.LayerCost."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    MACS_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    WEIGHT_BYTES_FIELD_NUMBER: _builtins.int
+    ACTIVATION_BYTES_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    operator: _builtins.str
+    macs: _builtins.int
+    parameters: _builtins.int
+    weight_bytes: _builtins.int
+    activation_bytes: _builtins.int
+    time_us: _builtins.float
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        operator: _builtins.str = ...,
+        macs: _builtins.int = ...,
+        parameters: _builtins.int = ...,
+        weight_bytes: _builtins.int = ...,
+        activation_bytes: _builtins.int = ...,
+        time_us: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_time_us", b"_time_us", "time_us", b"time_us"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_time_us", b"_time_us", "activation_bytes", b"activation_bytes", "macs", b"macs", "name", b"name", "operator", b"operator", "parameters", b"parameters", "time_us", b"time_us", "weight_bytes", b"weight_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__time_us: _TypeAlias = _typing.Literal["time_us"]  # noqa: Y015
+    _WhichOneofArgType__time_us: _TypeAlias = _typing.Literal["_time_us", b"_time_us"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_us) -> _WhichOneofReturnType__time_us | None: ...
+
+Global___LayerCost: _TypeAlias = LayerCost  # noqa: Y015
+
+@_typing.final
+class Sensitivity(_message.Message):
+    """Mirrors distillfarm.domain.model.Sensitivity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYER_FIELD_NUMBER: _builtins.int
+    TECHNIQUE_FIELD_NUMBER: _builtins.int
+    DIVERGENCE_FIELD_NUMBER: _builtins.int
+    DROP_POINTS_FIELD_NUMBER: _builtins.int
+    layer: _builtins.str
+    technique: _builtins.str
+    divergence: _builtins.float
+    drop_points: _builtins.float
+    def __init__(
+        self,
+        *,
+        layer: _builtins.str = ...,
+        technique: _builtins.str = ...,
+        divergence: _builtins.float = ...,
+        drop_points: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["divergence", b"divergence", "drop_points", b"drop_points", "layer", b"layer", "technique", b"technique"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Sensitivity: _TypeAlias = Sensitivity  # noqa: Y015
+
+@_typing.final
 class Analysis(_message.Message):
     """Mirrors distillfarm.domain.model.Analysis."""
 
@@ -235,10 +312,16 @@ class Analysis(_message.Message):
     OPERATORS_FIELD_NUMBER: _builtins.int
     DTYPES_FIELD_NUMBER: _builtins.int
     BOTTLENECKS_FIELD_NUMBER: _builtins.int
+    TRAFFIC_BYTES_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    SENSITIVITY_FIELD_NUMBER: _builtins.int
     format: Global___ModelFormat.ValueType
     size_bytes: _builtins.int
     parameters: _builtins.int
     macs: _builtins.int
+    traffic_bytes: _builtins.int
+    profile: _builtins.str
     @_builtins.property
     def signature(self) -> Global___Signature: ...
     @_builtins.property
@@ -247,6 +330,10 @@ class Analysis(_message.Message):
     def dtypes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def bottlenecks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___LayerCost]: ...
+    @_builtins.property
+    def sensitivity(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sensitivity]: ...
     def __init__(
         self,
         *,
@@ -258,10 +345,14 @@ class Analysis(_message.Message):
         operators: _abc.Iterable[Global___OperatorCount] | None = ...,
         dtypes: _abc.Iterable[_builtins.str] | None = ...,
         bottlenecks: _abc.Iterable[_builtins.str] | None = ...,
+        traffic_bytes: _builtins.int = ...,
+        layers: _abc.Iterable[Global___LayerCost] | None = ...,
+        profile: _builtins.str = ...,
+        sensitivity: _abc.Iterable[Global___Sensitivity] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["signature", b"signature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bottlenecks", b"bottlenecks", "dtypes", b"dtypes", "format", b"format", "macs", b"macs", "operators", b"operators", "parameters", b"parameters", "signature", b"signature", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bottlenecks", b"bottlenecks", "dtypes", b"dtypes", "format", b"format", "layers", b"layers", "macs", b"macs", "operators", b"operators", "parameters", b"parameters", "profile", b"profile", "sensitivity", b"sensitivity", "signature", b"signature", "size_bytes", b"size_bytes", "traffic_bytes", b"traffic_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

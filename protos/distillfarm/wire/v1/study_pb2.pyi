@@ -240,6 +240,7 @@ class StudySpec(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     LAUNCHES_FIELD_NUMBER: _builtins.int
     FINAL_LAUNCHES_FIELD_NUMBER: _builtins.int
+    RECIPES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     selector: _builtins.str
     seed: _builtins.int
@@ -255,6 +256,8 @@ class StudySpec(_message.Message):
     def targets(self) -> _containers.RepeatedCompositeFieldContainer[_hardware_pb2.Target]: ...
     @_builtins.property
     def budget(self) -> Global___Budget: ...
+    @_builtins.property
+    def recipes(self) -> _containers.RepeatedCompositeFieldContainer[_variant_pb2.Recipe]: ...
     def __init__(
         self,
         *,
@@ -268,10 +271,11 @@ class StudySpec(_message.Message):
         seed: _builtins.int = ...,
         launches: _builtins.int = ...,
         final_launches: _builtins.int = ...,
+        recipes: _abc.Iterable[_variant_pb2.Recipe] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "data", b"data", "model", b"model", "sla", b"sla"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "data", b"data", "final_launches", b"final_launches", "launches", b"launches", "model", b"model", "name", b"name", "seed", b"seed", "selector", b"selector", "sla", b"sla", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "data", b"data", "final_launches", b"final_launches", "launches", b"launches", "model", b"model", "name", b"name", "recipes", b"recipes", "seed", b"seed", "selector", b"selector", "sla", b"sla", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

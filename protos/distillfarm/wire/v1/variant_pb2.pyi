@@ -45,6 +45,25 @@ PASS_OUTCOME_REFUSED: PassOutcome.ValueType  # 4
 PASS_OUTCOME_FAILED: PassOutcome.ValueType  # 5
 Global___PassOutcome: _TypeAlias = PassOutcome  # noqa: Y015
 
+class _SliceKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SliceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SliceKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SLICE_KIND_UNSPECIFIED: _SliceKind.ValueType  # 0
+    SLICE_KIND_CLASS: _SliceKind.ValueType  # 1
+    SLICE_KIND_GROUP: _SliceKind.ValueType  # 2
+    SLICE_KIND_SHIFT: _SliceKind.ValueType  # 3
+
+class SliceKind(_SliceKind, metaclass=_SliceKindEnumTypeWrapper): ...
+
+SLICE_KIND_UNSPECIFIED: SliceKind.ValueType  # 0
+SLICE_KIND_CLASS: SliceKind.ValueType  # 1
+SLICE_KIND_GROUP: SliceKind.ValueType  # 2
+SLICE_KIND_SHIFT: SliceKind.ValueType  # 3
+Global___SliceKind: _TypeAlias = SliceKind  # noqa: Y015
+
 @_typing.final
 class Parameter(_message.Message):
     """Mirrors distillfarm.domain.variant.Parameter."""
@@ -220,6 +239,10 @@ class PassReport(_message.Message):
     MAX_ABS_ERROR_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
     PEAK_RSS_BYTES_FIELD_NUMBER: _builtins.int
+    PACKED_BEFORE_BYTES_FIELD_NUMBER: _builtins.int
+    PACKED_AFTER_BYTES_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    LOG_DIGEST_FIELD_NUMBER: _builtins.int
     outcome: Global___PassOutcome.ValueType
     reason: _builtins.str
     size_before_bytes: _builtins.int
@@ -229,12 +252,17 @@ class PassReport(_message.Message):
     max_abs_error: _builtins.float
     seconds: _builtins.float
     peak_rss_bytes: _builtins.int
+    packed_before_bytes: _builtins.int
+    packed_after_bytes: _builtins.int
+    log_digest: _builtins.str
     @_builtins.property
     def spec(self) -> Global___PassSpec: ...
     @_builtins.property
     def quality(self) -> Global___Quality: ...
     @_builtins.property
     def curve(self) -> _containers.RepeatedCompositeFieldContainer[Global___CurvePoint]: ...
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -250,10 +278,14 @@ class PassReport(_message.Message):
         max_abs_error: _builtins.float | None = ...,
         seconds: _builtins.float = ...,
         peak_rss_bytes: _builtins.int = ...,
+        packed_before_bytes: _builtins.int = ...,
+        packed_after_bytes: _builtins.int = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+        log_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "_quality", b"_quality", "max_abs_error", b"max_abs_error", "quality", b"quality", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "_quality", b"_quality", "curve", b"curve", "max_abs_error", b"max_abs_error", "outcome", b"outcome", "parameters_after", b"parameters_after", "parameters_before", b"parameters_before", "peak_rss_bytes", b"peak_rss_bytes", "quality", b"quality", "reason", b"reason", "seconds", b"seconds", "size_after_bytes", b"size_after_bytes", "size_before_bytes", b"size_before_bytes", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "_quality", b"_quality", "curve", b"curve", "log_digest", b"log_digest", "max_abs_error", b"max_abs_error", "notes", b"notes", "outcome", b"outcome", "packed_after_bytes", b"packed_after_bytes", "packed_before_bytes", b"packed_before_bytes", "parameters_after", b"parameters_after", "parameters_before", b"parameters_before", "peak_rss_bytes", b"peak_rss_bytes", "quality", b"quality", "reason", b"reason", "seconds", b"seconds", "size_after_bytes", b"size_after_bytes", "size_before_bytes", b"size_before_bytes", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_abs_error: _TypeAlias = _typing.Literal["max_abs_error"]  # noqa: Y015
     _WhichOneofArgType__max_abs_error: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error"]  # noqa: Y015
@@ -277,7 +309,11 @@ class Variant(_message.Message):
     SIGNATURE_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     REPORTS_FIELD_NUMBER: _builtins.int
+    STUDENT_DIGEST_FIELD_NUMBER: _builtins.int
+    STUDENT_FUNCTION_FIELD_NUMBER: _builtins.int
     parameters: _builtins.int
+    student_digest: _builtins.str
+    student_function: _builtins.str
     @_builtins.property
     def recipe(self) -> Global___Recipe: ...
     @_builtins.property
@@ -294,14 +330,83 @@ class Variant(_message.Message):
         signature: _model_pb2.Signature | None = ...,
         parameters: _builtins.int = ...,
         reports: _abc.Iterable[Global___PassReport] | None = ...,
+        student_digest: _builtins.str = ...,
+        student_function: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "recipe", b"recipe", "signature", b"signature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "parameters", b"parameters", "recipe", b"recipe", "reports", b"reports", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "parameters", b"parameters", "recipe", b"recipe", "reports", b"reports", "signature", b"signature", "student_digest", b"student_digest", "student_function", b"student_function"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Variant: _TypeAlias = Variant  # noqa: Y015
+
+@_typing.final
+class QualitySlice(_message.Message):
+    """Mirrors distillfarm.domain.variant.QualitySlice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    DROP_FIELD_NUMBER: _builtins.int
+    kind: Global___SliceKind.ValueType
+    name: _builtins.str
+    @_builtins.property
+    def before(self) -> Global___Quality: ...
+    @_builtins.property
+    def after(self) -> Global___Quality: ...
+    @_builtins.property
+    def drop(self) -> _interval_pb2.Interval: ...
+    def __init__(
+        self,
+        *,
+        kind: Global___SliceKind.ValueType = ...,
+        name: _builtins.str = ...,
+        before: Global___Quality | None = ...,
+        after: Global___Quality | None = ...,
+        drop: _interval_pb2.Interval | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "drop", b"drop"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "drop", b"drop", "kind", b"kind", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QualitySlice: _TypeAlias = QualitySlice  # noqa: Y015
+
+@_typing.final
+class QualityDetail(_message.Message):
+    """Mirrors distillfarm.domain.variant.QualityDetail."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGREEMENT_FIELD_NUMBER: _builtins.int
+    RESOLUTION_POINTS_FIELD_NUMBER: _builtins.int
+    SLICES_FIELD_NUMBER: _builtins.int
+    resolution_points: _builtins.float
+    @_builtins.property
+    def agreement(self) -> _interval_pb2.Interval: ...
+    @_builtins.property
+    def slices(self) -> _containers.RepeatedCompositeFieldContainer[Global___QualitySlice]: ...
+    def __init__(
+        self,
+        *,
+        agreement: _interval_pb2.Interval | None = ...,
+        resolution_points: _builtins.float = ...,
+        slices: _abc.Iterable[Global___QualitySlice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "agreement", b"agreement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "agreement", b"agreement", "resolution_points", b"resolution_points", "slices", b"slices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__agreement: _TypeAlias = _typing.Literal["agreement"]  # noqa: Y015
+    _WhichOneofArgType__agreement: _TypeAlias = _typing.Literal["_agreement", b"_agreement"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__agreement) -> _WhichOneofReturnType__agreement | None: ...
+
+Global___QualityDetail: _TypeAlias = QualityDetail  # noqa: Y015
 
 @_typing.final
 class Exported(_message.Message):
@@ -322,12 +427,15 @@ class Exported(_message.Message):
     MAX_ABS_ERROR_FIELD_NUMBER: _builtins.int
     UNVERIFIED_FIELD_NUMBER: _builtins.int
     REPORTS_FIELD_NUMBER: _builtins.int
+    PACKED_BYTES_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
     parameters: _builtins.int
     inputs_digest: _builtins.str
     expected_digest: _builtins.str
     tolerance: _builtins.float
     max_abs_error: _builtins.float
     unverified: _builtins.str
+    packed_bytes: _builtins.int
     @_builtins.property
     def candidate(self) -> Global___Candidate: ...
     @_builtins.property
@@ -342,6 +450,8 @@ class Exported(_message.Message):
     def test_drop(self) -> _interval_pb2.Interval: ...
     @_builtins.property
     def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___PassReport]: ...
+    @_builtins.property
+    def detail(self) -> Global___QualityDetail: ...
     def __init__(
         self,
         *,
@@ -358,13 +468,20 @@ class Exported(_message.Message):
         max_abs_error: _builtins.float | None = ...,
         unverified: _builtins.str = ...,
         reports: _abc.Iterable[Global___PassReport] | None = ...,
+        packed_bytes: _builtins.int = ...,
+        detail: Global___QualityDetail | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "artifact", b"artifact", "candidate", b"candidate", "max_abs_error", b"max_abs_error", "quality", b"quality", "quality_drop", b"quality_drop", "test_drop", b"test_drop", "test_quality", b"test_quality"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_detail", b"_detail", "_max_abs_error", b"_max_abs_error", "artifact", b"artifact", "candidate", b"candidate", "detail", b"detail", "max_abs_error", b"max_abs_error", "quality", b"quality", "quality_drop", b"quality_drop", "test_drop", b"test_drop", "test_quality", b"test_quality"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "artifact", b"artifact", "candidate", b"candidate", "expected_digest", b"expected_digest", "inputs_digest", b"inputs_digest", "max_abs_error", b"max_abs_error", "parameters", b"parameters", "quality", b"quality", "quality_drop", b"quality_drop", "reports", b"reports", "test_drop", b"test_drop", "test_quality", b"test_quality", "tolerance", b"tolerance", "unverified", b"unverified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_detail", b"_detail", "_max_abs_error", b"_max_abs_error", "artifact", b"artifact", "candidate", b"candidate", "detail", b"detail", "expected_digest", b"expected_digest", "inputs_digest", b"inputs_digest", "max_abs_error", b"max_abs_error", "packed_bytes", b"packed_bytes", "parameters", b"parameters", "quality", b"quality", "quality_drop", b"quality_drop", "reports", b"reports", "test_drop", b"test_drop", "test_quality", b"test_quality", "tolerance", b"tolerance", "unverified", b"unverified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__detail: _TypeAlias = _typing.Literal["detail"]  # noqa: Y015
+    _WhichOneofArgType__detail: _TypeAlias = _typing.Literal["_detail", b"_detail"]  # noqa: Y015
     _WhichOneofReturnType__max_abs_error: _TypeAlias = _typing.Literal["max_abs_error"]  # noqa: Y015
     _WhichOneofArgType__max_abs_error: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__detail) -> _WhichOneofReturnType__detail | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_abs_error) -> _WhichOneofReturnType__max_abs_error | None: ...
 
 Global___Exported: _TypeAlias = Exported  # noqa: Y015

@@ -1,0 +1,93 @@
+"""Lets a changed PyTorch module learn from the source model again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from distillfarm.compression.datasets import load_for_passes
+from distillfarm.compression.passes.settings import number
+from distillfarm.compression.protocols import WorkingModel, Workspace
+from distillfarm.domain.model import ModelFormat
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from distillfarm.compression.torch_models import TorchModel
+
+_TEACHER_SHARE = 0.15
+_VISITS = 72_000
+_MOST_EPOCHS = 40
+_LEARNING_RATE_OF_CONVOLUTIONS, _LEARNING_RATE = 0.01, 0.003
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """How long and hard to learn: the settings that every pass that trains afterwards takes.
+
+    ``epochs`` 0 lets the size of the data decide, ``learning_rate`` 0 the kind of layers.
+    """
+
+    epochs: int = number(0, 0, 1000)
+    learning_rate: float = number(0.0, 0.0, 1e6)
+    temperature: float = number(2.0, 0.5, 50.0)
+    soft_share: float = number(0.9, 0.0, 1.0)
+
+
+def finetune(
+    model: "TorchModel",
+    settings: FinetuneSettings,
+    workspace: Workspace,
+    after_step: Callable[[], None] | None = None,
+) -> None:
+    """Train ``model.module`` in place on labels and the source model's answers.
+
+    ``after_step`` is called after every step of the optimiser, to hold weights to a constraint
+    (zeros that stay, values that are shared). ``training.begin`` must have been called before the
+    module was read, so that the work repeats itself.
+
+    Raises:
+        PassRefused: the loss is not finite any more.
+    """
+    import torch
+
+    from distillfarm.compression import teaching, training
+
+    data = load_for_passes(workspace.data, model.spec.signature, workspace.split_seed)
+    named = teaching.answers(
+        workspace,
+        data.train,
+        "train",
+        lambda done: workspace.report(_TEACHER_SHARE * done, "asking the teacher"),
+    )
+    epochs = training.default_epochs(_VISITS, len(data.train), _MOST_EPOCHS)
+    schedule = training.Schedule(
+        settings.epochs or epochs,
+        settings.learning_rate or _learning_rate(model.module),
+        settings.temperature,
+        settings.soft_share,
+    )
+    answers = torch.from_numpy(named[model.spec.signature.outputs[0].name])
+    training.fit(
+        model,
+        training.Lesson(data.train, answers, data.selection),
+        schedule,
+        workspace,
+        lambda done, text: workspace.report(_TEACHER_SHARE + (1 - _TEACHER_SHARE) * done, text),
+        after_step=after_step,
+    )
+
+
+def written(model: "TorchModel", workspace: Workspace, name: str) -> WorkingModel:
+    """``model`` as the file ``name`` in the workspace."""
+    from distillfarm.compression import torch_models
+
+    path = workspace.folder / name
+    torch_models.write(model, path)
+    return WorkingModel(path, ModelFormat.TORCH_MODULE)
+
+
+def _learning_rate(module: "nn.Module") -> float:
+    from torch import nn
+
+    convolves = any(isinstance(each, nn.Conv1d | nn.Conv2d) for each in module.modules())
+    return _LEARNING_RATE_OF_CONVOLUTIONS if convolves else _LEARNING_RATE
