@@ -1,23 +1,31 @@
 """Writes ONNX files."""
 
-import shutil
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from distillfarm.compression.exporters.comparison import max_abs_error
-from distillfarm.compression.protocols import ExportRefused, WorkingModel, Workspace
+from distillfarm.compression.exporters.base import FileExporter
+from distillfarm.compression.exporters.routes import Route
+from distillfarm.compression.protocols import WorkingModel, Workspace
 from distillfarm.domain.hardware import Target
-from distillfarm.domain.model import ModelFormat, Signature
+from distillfarm.domain.model import ModelFormat
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from distillfarm.compression.exporters.torch_sources import TorchSource
 
-class OnnxExporter:
-    """PyTorch through ``torch.onnx`` (dynamo); Keras on its torch backend through the same.
+_BATCH = "batch"
 
-    The batch stays free wherever PyTorch can follow that; else it is 1.
+
+class OnnxExporter(FileExporter):
+    """PyTorch through ``torch.onnx``; Keras on its torch backend through the same.
+
+    The batch stays free wherever PyTorch can follow that, else it is 1. What ``torch.export``
+    cannot follow goes through TorchScript, unless a branch there depends on the data: a trace
+    would keep one side of it and lose the other.
     """
 
     format = ModelFormat.ONNX
@@ -29,102 +37,71 @@ class OnnxExporter:
             ModelFormat.TORCH_MODULE,
         }
     )
+    file_name = "model.onnx"
 
-    def export(self, source: WorkingModel, target: Target, workspace: Workspace) -> Path:
-        """Write the file; inputs and outputs keep the source's names."""
-        path = workspace.folder / "model.onnx"
-        match source.format:
-            case ModelFormat.ONNX:
-                shutil.copyfile(source.path, path)
-            case ModelFormat.TORCH_MODULE:
-                _module(source, path, workspace)
-            case ModelFormat.TORCH_EXPORT:
-                _program(source, path, workspace)
-            case ModelFormat.KERAS:
-                _keras(source, path, workspace)
-            case _:
-                raise ExportRefused(
-                    f"a {source.format.value} model cannot be written as ONNX for {target};"
-                    " distil it first, which gives a PyTorch student that can"
-                )
-        return path
+    def routes(
+        self, source: WorkingModel, path: Path, target: Target, workspace: Workspace
+    ) -> Sequence[Route]:
+        """The program as it is, a free batch, a batch of 1, TorchScript."""
+        from distillfarm.compression.exporters import torch_sources
 
-    def verify(self, path: Path, reference: WorkingModel, workspace: Workspace) -> float:
-        """Compare with ``reference`` under ONNX Runtime."""
-        return max_abs_error(WorkingModel(path, self.format), reference, workspace)
+        opened = torch_sources.opened(source, workspace)
+
+        def route(name: str, write: "Callable[[TorchSource, Path], None]") -> Route:
+            return Route(name, lambda: write(opened, path))
+
+        return [
+            *([route("torch.onnx on the program", _program)] if opened.program else []),
+            *([route("torch.onnx with a free batch", _free)] if opened.free_batch else []),
+            route("torch.onnx with a batch of 1", _fixed),
+            route("TorchScript", _scripted),
+        ]
+
+    def annotate(self, path: Path, target: Target, workspace: Workspace) -> None:
+        """What ONNX Runtime makes of the graph when it loads it, and how it is run."""
+        import onnx
+        import onnxruntime
+
+        optimised = workspace.folder / "optimised.onnx"
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.optimized_model_filepath = str(optimised)
+        options.log_severity_level = 3
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        before, after = (len(onnx.load(each).graph.node) for each in (path, optimised))
+        optimised.unlink()
+        workspace.notes.append(
+            f"ONNX Runtime's graph optimisation (level all, at load) makes {after} nodes of the"
+            f" file's {before}; the file holds the graph before it, since the other fits one CPU"
+            " and one version only. Session options: all optimisations, sequential execution,"
+            " inter-op threads 1, intra-op threads as the job says"
+        )
 
 
-def _module(source: WorkingModel, path: Path, workspace: Workspace) -> None:
+def _program(opened: "TorchSource", path: Path) -> None:
+    if opened.program is not None:
+        _dynamo(opened.program, (), opened, path)
+
+
+def _free(opened: "TorchSource", path: Path) -> None:
     import torch
 
-    from distillfarm.compression import torch_models
-
-    torch.set_num_threads(workspace.threads)
-    model = torch_models.read(source.path)
-    _trace(model.module, model.spec.signature, path)
-
-
-def _keras(source: WorkingModel, path: Path, workspace: Workspace) -> None:
-    from distillfarm.compression import keras_models
-    from distillfarm.compression.predictors.keras import signature
-
-    keras_models.choose_backend("torch")
-    model = keras_models.load(source.path, workspace.folder)
-    _trace(_inference(model), signature(model), path)
+    batch = torch.export.Dim(_BATCH)
+    shapes = {"inputs": tuple({0: batch} for _ in opened.signature.inputs)}
+    # A batch of 1 would be taken for a constant.
+    _dynamo(opened.flat(), tuple(opened.examples(batch=2).values()), opened, path, shapes)
 
 
-def _inference(model: "nn.Module") -> "nn.Module":
-    """A Keras model that takes its inputs by position and never trains."""
-    from torch import nn
-
-    class Inference(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, *inputs: "torch.Tensor") -> object:
-            given = list(inputs) if len(inputs) > 1 else inputs[0]
-            return self.model(given, training=False)
-
-    return Inference()
+def _fixed(opened: "TorchSource", path: Path) -> None:
+    _dynamo(opened.flat(), tuple(opened.examples().values()), opened, path)
 
 
-def _trace(module: "nn.Module", signature: Signature, path: Path) -> None:
-    """Export with a free batch if every input has one and tracing can follow, else with 1."""
-    import torch
-
-    from distillfarm.compression.torch_models import Flat, example_inputs
-
-    flat = Flat(module, signature).eval()
-    if all(each.shape[0] < 0 for each in signature.inputs):
-        batch = torch.export.Dim("batch")
-        shapes = {"inputs": tuple({0: batch} for _ in signature.inputs)}
-        try:
-            # A batch of 1 would be taken for a constant.
-            _write(flat, example_inputs(signature, batch=2), signature, path, shapes)
-        except torch.onnx.errors.OnnxExporterError:
-            pass
-        else:
-            return
-    _write(flat, example_inputs(signature), signature, path, None)
-
-
-def _program(source: WorkingModel, path: Path, workspace: Workspace) -> None:
-    import torch
-
-    from distillfarm.compression import torch_exports
-
-    torch.set_num_threads(workspace.threads)
-    program = torch_exports.read(source.path)
-    _write(program, (), torch_exports.signature(program), path, None)
-
-
-def _write(
+def _dynamo(
     model: "nn.Module | torch.export.ExportedProgram",
     inputs: "tuple[torch.Tensor, ...]",
-    signature: Signature,
+    opened: "TorchSource",
     path: Path,
-    shapes: "dict[str, tuple[dict[int, torch.export.Dim], ...]] | None",
+    shapes: "dict[str, tuple[dict[int, torch.export.Dim], ...]] | None" = None,
 ) -> None:
     import torch
 
@@ -135,10 +112,34 @@ def _write(
         inputs,
         path,
         dynamo=True,
-        input_names=[each.name for each in signature.inputs],
-        output_names=[each.name for each in signature.outputs],
+        input_names=[each.name for each in opened.signature.inputs],
+        output_names=[each.name for each in opened.signature.outputs],
         dynamic_shapes=shapes,
         external_data=False,
         verbose=False,
     )
+    tidy(path)
+
+
+def _scripted(opened: "TorchSource", path: Path) -> None:
+    import torch
+
+    from distillfarm.compression.passes.onnx_files import tidy
+
+    inputs = [each.name for each in opened.signature.inputs]
+    outputs = [each.name for each in opened.signature.outputs]
+    axes = {name: {0: _BATCH} for name in (*inputs, *outputs)} if opened.free_batch else None
+    with warnings.catch_warnings():
+        # It warns where a value of the example inputs decides what is traced.
+        warnings.simplefilter("error", torch.jit.TracerWarning)
+        torch.onnx.export(
+            opened.flat(),
+            tuple(opened.examples(batch=2 if opened.free_batch else 1).values()),
+            path,
+            dynamo=False,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_axes=axes,
+            training=torch.onnx.TrainingMode.PRESERVE,
+        )
     tidy(path)
