@@ -17,6 +17,12 @@ def census(model: WorkingModel) -> tuple[str, ...]:
             found = _onnx(model.path)
         case ModelFormat.TFLITE:
             found = _tflite(model.path)
+        case ModelFormat.COREML:
+            from distillfarm.compression import coreml_models
+
+            found = coreml_models.census(model.path)
+        case ModelFormat.TORCH_EXPORT:
+            found = _program(model.path)
         case _:
             found = Counter()
     return tuple(sorted(f"{name} {count}" for name, count in found.items()))
@@ -47,3 +53,14 @@ def _tflite(path: Path) -> Counter[str]:
         for each in graph.tensors:
             found[types[each.type].lower()] += 1
     return found
+
+
+def _program(path: Path) -> Counter[str]:
+    from distillfarm.compression import torch_exports
+
+    program = torch_exports.read(path)
+    operators = Counter(
+        str(node.target) for node in program.graph.nodes if node.op == "call_function"
+    )
+    types = Counter(str(each.dtype) for each in program.state_dict.values())
+    return operators + types

@@ -8,12 +8,18 @@ from distillfarm.domain.errors import MissingExtra, ModelRejected
 from distillfarm.domain.model import ModelFormat
 
 _PREDICTORS = {
+    ModelFormat.EXECUTORCH: "executorch:ExecuTorchPredictor",
     ModelFormat.KERAS: "keras:KerasPredictor",
     ModelFormat.ONNX: "onnx:OnnxPredictor",
     ModelFormat.SAVED_MODEL: "saved_model:SavedModelPredictor",
     ModelFormat.TFLITE: "tflite:TfLitePredictor",
     ModelFormat.TORCH_EXPORT: "torch:TorchExportPredictor",
     ModelFormat.TORCH_MODULE: "torch:TorchModulePredictor",
+}
+_EXTRAS = {
+    ModelFormat.EXECUTORCH: "executorch",
+    ModelFormat.KERAS: "tensorflow",
+    ModelFormat.SAVED_MODEL: "tensorflow",
 }
 RUNNABLE = frozenset(_PREDICTORS)
 
@@ -33,9 +39,9 @@ def open_model(model: WorkingModel, threads: int, plain: bool = False) -> Predic
     try:
         predictor = getattr(import_module(f"distillfarm.compression.predictors.{module}"), name)
     except ImportError as error:
+        extras = ",".join(filter(None, ("compression", _EXTRAS.get(model.format))))
         raise MissingExtra(
-            f"{model.format.value} models need"
-            f" pip install 'distillfarm[compression,tensorflow]': {error}"
+            f"{model.format.value} models need pip install 'distillfarm[{extras}]': {error}"
         ) from error
     loaded: Predictor = predictor(model.path, threads, plain)
     return loaded

@@ -6,6 +6,7 @@ layers, so its history is kept and replayed on the freshly built module before t
 loaded. Nothing is ever pickled. The same module gives the same bytes.
 """
 
+import linecache
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -107,8 +108,10 @@ def run_factory(source: bytes, function: str) -> nn.Module:
         ModelRejected: the file does not run, has no such function, or it gives no module.
     """
     user = ModuleType(_FACTORY_MODULE)
-    # Dataclasses and torch.export look a class's module up by name.
+    # Dataclasses and torch.export look a class's module up by name, refusals quote its lines.
     sys.modules[_FACTORY_MODULE] = user
+    lines = source.decode(errors="replace").splitlines(keepends=True)
+    linecache.cache[_FACTORY] = (len(source), None, lines, _FACTORY)
     try:
         exec(compile(source, _FACTORY, "exec"), user.__dict__)  # noqa: S102
         module = getattr(user, function)()

@@ -40,7 +40,7 @@ class FileExporter(ABC):
             )
         routes = self.routes(source, path, target, workspace)
         first_that_works(routes, lambda: self.verify(path, source, workspace), workspace)
-        self.annotate(path, target, workspace)
+        workspace.notes.extend(self.notes(path, workspace))
         return path
 
     def verify(self, path: Path, reference: WorkingModel, workspace: Workspace) -> float:
@@ -53,5 +53,6 @@ class FileExporter(ABC):
     ) -> Sequence[Route]:
         """The ways to write ``source`` to ``path``, the best first."""
 
-    def annotate(self, path: Path, target: Target, workspace: Workspace) -> None:
-        """Note what is to be known of the file that was written; nothing, unless overridden."""
+    @abstractmethod
+    def notes(self, path: Path, workspace: Workspace) -> Sequence[str]:
+        """What is to be known of the file that was written, in sentences."""

@@ -49,6 +49,17 @@ class LiteRtExporter(FileExporter):
             case _:
                 return [Route("litert-torch", lambda: _torch(source, path, workspace))]
 
+    def notes(self, path: Path, workspace: Workspace) -> Sequence[str]:
+        """The signature and the metadata."""
+        from distillfarm.compression.exporters.tflite_metadata import names
+        from distillfarm.compression.passes.tflite_files import signature_key
+
+        inputs, outputs = names(path)
+        return [
+            f"signature {signature_key(path)}: {', '.join(inputs)} -> {', '.join(outputs)};"
+            " TFLITE_METADATA name the same"
+        ]
+
 
 def _torch(source: WorkingModel, path: Path, workspace: Workspace) -> None:
     from distillfarm.compression.exporters import torch_sources

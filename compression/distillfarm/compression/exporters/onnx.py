@@ -1,6 +1,5 @@
 """Writes ONNX files."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +56,7 @@ class OnnxExporter(FileExporter):
             route("TorchScript", _scripted),
         ]
 
-    def annotate(self, path: Path, target: Target, workspace: Workspace) -> None:
+    def notes(self, path: Path, workspace: Workspace) -> Sequence[str]:
         """What ONNX Runtime makes of the graph when it loads it, and how it is run."""
         import onnx
         import onnxruntime
@@ -70,12 +69,12 @@ class OnnxExporter(FileExporter):
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         before, after = (len(onnx.load(each).graph.node) for each in (path, optimised))
         optimised.unlink()
-        workspace.notes.append(
+        return [
             f"ONNX Runtime's graph optimisation (level all, at load) makes {after} nodes of the"
             f" file's {before}; the file holds the graph before it, since the other fits one CPU"
             " and one version only. Session options: all optimisations, sequential execution,"
             " inter-op threads 1, intra-op threads as the job says"
-        )
+        ]
 
 
 def _program(opened: "TorchSource", path: Path) -> None:
@@ -124,14 +123,13 @@ def _dynamo(
 def _scripted(opened: "TorchSource", path: Path) -> None:
     import torch
 
+    from distillfarm.compression.exporters import torch_sources
     from distillfarm.compression.passes.onnx_files import tidy
 
     inputs = [each.name for each in opened.signature.inputs]
     outputs = [each.name for each in opened.signature.outputs]
     axes = {name: {0: _BATCH} for name in (*inputs, *outputs)} if opened.free_batch else None
-    with warnings.catch_warnings():
-        # It warns where a value of the example inputs decides what is traced.
-        warnings.simplefilter("error", torch.jit.TracerWarning)
+    with torch_sources.tracing():
         torch.onnx.export(
             opened.flat(),
             tuple(opened.examples(batch=2 if opened.free_batch else 1).values()),

@@ -45,7 +45,7 @@ def _attempt(route: Route, check: Callable[[], object]) -> str:
         return str(error)
     except (FarmError, MemoryError, OSError, ImportError):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # Converters raise anything on an operator that they do not know.
         return cause(error)
     try:

@@ -37,6 +37,11 @@ def describe(path: Path) -> None:
     path.write_bytes(builder.Output())
 
 
+def names(path: Path) -> tuple[list[str], list[str]]:
+    """The names of the file's inputs and outputs, those of its signature where it has one."""
+    return _names(schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0))
+
+
 def _names(model: Any) -> tuple[list[str], list[str]]:
     """Names of the inputs and outputs in the order of the subgraph, the signature's first."""
     graph = model.subgraphs[0]

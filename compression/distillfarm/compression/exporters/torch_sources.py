@@ -1,6 +1,8 @@
 """PyTorch models of every form, as the converters of all runtimes want them."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +12,6 @@ from torch.export import ExportedProgram
 from distillfarm.compression import torch_exports, torch_models
 from distillfarm.compression.protocols import ExportRefused, WorkingModel, Workspace
 from distillfarm.domain.model import ModelFormat, Signature
-
-FORMATS = frozenset({ModelFormat.TORCH_EXPORT, ModelFormat.TORCH_MODULE})
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,20 @@ class TorchSource:
         """The model as a program of batch 1 whose inputs and outputs bear the signature's names."""
         with torch.no_grad():
             return torch.export.export(self.named(), (), self.examples())
+
+
+@contextmanager
+def tracing() -> Iterator[None]:
+    """Trace in here: a branch of the user's own code that depends on the data is an error.
+
+    A trace keeps the side that the example inputs took and loses the other without a word.
+    PyTorch's own layers branch on shapes alone, and warn as well.
+    """
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.filterwarnings(
+            "error", category=torch.jit.TracerWarning, module=torch_models._FACTORY_MODULE
+        )
+        yield
 
 
 def opened(source: WorkingModel, workspace: Workspace) -> TorchSource:
