@@ -159,7 +159,8 @@ class Answer:
     def digests(self) -> tuple[str, ...]:
         """The blobs that this answer is worthless without."""
         if self.variant is not None:
-            return (self.variant.artifact.digest,)
+            runnable = self.variant.runnable
+            return (self.variant.artifact.digest, *((runnable.digest,) if runnable else ()))
         if self.exported is not None:
             named = (self.exported.inputs_digest, self.exported.expected_digest)
             return (self.exported.artifact.digest, *filter(None, named))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from distillfarm.compression import gate, ingest, registry, tasks, teaching
+from distillfarm.compression.inference import RUNNABLE
 from distillfarm.compression.protocols import ExportRefused, PassRefused
 from distillfarm.domain.errors import ModelRejected
 from distillfarm.domain.hardware import Target
@@ -144,7 +145,10 @@ class Workshop:
                 cancelled,
             )
             findings = self._judge(
-                spec, tasks.JudgeRequest(made.model, source, around), report, cancelled
+                spec,
+                tasks.JudgeRequest(made.model, source, around, self._stand_in(variant)),
+                report,
+                cancelled,
             )
             size = Path(made.model.path).stat().st_size
             change = gate.Change(
@@ -171,7 +175,7 @@ class Workshop:
                 size_after_bytes=change.size_after_bytes,
                 parameters_before=change.parameters_before,
                 parameters_after=change.parameters_after,
-                quality=findings.quality,
+                quality=None if variant.runnable else findings.quality,
                 curve=made.curve,
                 seconds=made.seconds,
                 peak_rss_bytes=made.peak_rss_bytes,
@@ -229,6 +233,7 @@ class Workshop:
                 variant,
                 artifact=self._keep(made.model, variant.recipe),
                 reports=(*variant.reports, entry),
+                runnable=None if made.model.format in RUNNABLE else variant.artifact,
             )
 
     def export(
@@ -260,7 +265,9 @@ class Workshop:
             try:
                 found = self._run(
                     "examine",
-                    tasks.ExamineRequest(self._file(variant), untouched, around),
+                    tasks.ExamineRequest(
+                        self._file(variant), untouched, around, self._stand_in(variant)
+                    ),
                     tasks.Examined,
                     _share(report, 0.0, 1.0, f"judging for {target}"),
                     cancelled,
@@ -281,7 +288,7 @@ class Workshop:
                 tolerance=found.tolerance,
                 # Without a conversion the file is the source's own.
                 max_abs_error=conversion.max_abs_error if conversion else 0.0,
-                unverified=conversion.reason if conversion else "",
+                unverified=_unverified(variant),
                 reports=variant.reports,
                 packed_bytes=found.packed_bytes,
             )
@@ -308,7 +315,12 @@ class Workshop:
             ) from error
 
     def _file(self, variant: Variant) -> tasks.ModelFile:
-        artifact = variant.artifact
+        return self._stored(variant.artifact)
+
+    def _stand_in(self, variant: Variant) -> tasks.ModelFile | None:
+        return self._stored(variant.runnable) if variant.runnable else None
+
+    def _stored(self, artifact: ArtifactRef) -> tasks.ModelFile:
         return tasks.ModelFile(str(self._blobs.path(artifact.digest)), artifact.format)
 
     def _keep(self, model: tasks.ModelFile, recipe: Recipe) -> ArtifactRef:
@@ -364,6 +376,17 @@ class Workshop:
 
 def _conversion(variant: Variant) -> PassReport | None:
     return next((each for each in variant.reports if each.spec.name == CONVERSION), None)
+
+
+def _unverified(variant: Variant) -> str:
+    """Why a file's answers were not looked at, and what its qualities are then those of."""
+    conversion = _conversion(variant)
+    if conversion is None or not conversion.reason:
+        return ""
+    position = variant.reports.index(conversion)
+    later = [str(each.spec) for each in variant.reports[position + 1 :]]
+    without = f", before {'+'.join(later)}" if later else ""
+    return f"{conversion.reason}; quality is that of the model before the export{without}"
 
 
 def _share(report: Report, start: float, end: float, prefix: str) -> Report:

@@ -122,7 +122,8 @@ class Variant:
     """What a recipe has produced so far: a model between passes, or an exported artifact.
 
     ``signature`` names inputs and outputs like the source model's. ``student_digest`` and
-    ``student_function`` are the source model's.
+    ``student_function`` are the source model's. ``runnable`` is the last form of it that runs on
+    the host, None where ``artifact`` itself does.
     """
 
     recipe: Recipe
@@ -132,6 +133,7 @@ class Variant:
     reports: tuple[PassReport, ...] = ()
     student_digest: str = ""
     student_function: str = ""
+    runnable: ArtifactRef | None = None
 
 
 class SliceKind(Enum):
@@ -176,7 +178,8 @@ class Exported:
     """A variant as a file for one target, verified and judged on the host.
 
     ``max_abs_error`` compares the exported file's outputs with those of the variant it was made
-    from; None where that runtime does not run here, and ``unverified`` says why.
+    from; None where that runtime does not run here, and ``unverified`` says why. The qualities,
+    drops and expected outputs of such a file are those of the model before the conversion.
     ``quality`` is on the selection split, which the search may look at; ``test_quality`` on the
     test split, which only verdicts and reports use. The drops are points (1 point = 0.01) lost
     against the source model on the same samples, with a paired interval; zero for the source.

@@ -35,6 +35,7 @@ class LiteRtExporter(FileExporter):
         self, source: WorkingModel, path: Path, target: Target, workspace: Workspace
     ) -> Sequence[Route]:
         """The framework's own converter; for Keras also through a SavedModel."""
+        del target
         match source.format:
             case ModelFormat.KERAS:
                 return [
@@ -54,6 +55,7 @@ class LiteRtExporter(FileExporter):
         from distillfarm.compression.exporters.tflite_metadata import names
         from distillfarm.compression.passes.tflite_files import signature_key
 
+        del workspace
         inputs, outputs = names(path)
         return [
             f"signature {signature_key(path)}: {', '.join(inputs)} -> {', '.join(outputs)};"

@@ -44,6 +44,7 @@ class OnnxExporter(FileExporter):
         """The program as it is, a free batch, a batch of 1, TorchScript."""
         from distillfarm.compression.exporters import torch_sources
 
+        del target
         opened = torch_sources.opened(source, workspace)
 
         def route(name: str, write: "Callable[[TorchSource, Path], None]") -> Route:

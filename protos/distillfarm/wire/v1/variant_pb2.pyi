@@ -311,6 +311,7 @@ class Variant(_message.Message):
     REPORTS_FIELD_NUMBER: _builtins.int
     STUDENT_DIGEST_FIELD_NUMBER: _builtins.int
     STUDENT_FUNCTION_FIELD_NUMBER: _builtins.int
+    RUNNABLE_FIELD_NUMBER: _builtins.int
     parameters: _builtins.int
     student_digest: _builtins.str
     student_function: _builtins.str
@@ -322,6 +323,8 @@ class Variant(_message.Message):
     def signature(self) -> _model_pb2.Signature: ...
     @_builtins.property
     def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___PassReport]: ...
+    @_builtins.property
+    def runnable(self) -> _model_pb2.ArtifactRef: ...
     def __init__(
         self,
         *,
@@ -332,12 +335,15 @@ class Variant(_message.Message):
         reports: _abc.Iterable[Global___PassReport] | None = ...,
         student_digest: _builtins.str = ...,
         student_function: _builtins.str = ...,
+        runnable: _model_pb2.ArtifactRef | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "recipe", b"recipe", "signature", b"signature"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_runnable", b"_runnable", "artifact", b"artifact", "recipe", b"recipe", "runnable", b"runnable", "signature", b"signature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "parameters", b"parameters", "recipe", b"recipe", "reports", b"reports", "signature", b"signature", "student_digest", b"student_digest", "student_function", b"student_function"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_runnable", b"_runnable", "artifact", b"artifact", "parameters", b"parameters", "recipe", b"recipe", "reports", b"reports", "runnable", b"runnable", "signature", b"signature", "student_digest", b"student_digest", "student_function", b"student_function"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__runnable: _TypeAlias = _typing.Literal["runnable"]  # noqa: Y015
+    _WhichOneofArgType__runnable: _TypeAlias = _typing.Literal["_runnable", b"_runnable"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__runnable) -> _WhichOneofReturnType__runnable | None: ...
 
 Global___Variant: _TypeAlias = Variant  # noqa: Y015
 
