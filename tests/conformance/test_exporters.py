@@ -5,11 +5,17 @@ from pathlib import Path
 import pytest
 import tiny_models
 
-from distillfarm.compression import registry
+from distillfarm.compression import coreml_models, registry
 from distillfarm.compression.inference import open_model
-from distillfarm.compression.protocols import Exporter, ExportRefused, WorkingModel
+from distillfarm.compression.protocols import (
+    Exporter,
+    ExportRefused,
+    WorkingModel,
+    Workspace,
+)
+from distillfarm.domain.errors import MissingExtra
 from distillfarm.domain.hardware import Runtime, Target, parse_target
-from distillfarm.domain.model import ModelFormat
+from distillfarm.domain.model import ModelFormat, Signature
 
 
 @pytest.fixture(scope="module", params=["image", "vector"])
@@ -29,6 +35,16 @@ class ExporterConformance:
     @pytest.fixture(scope="class")
     def tested(self) -> Exporter:
         return registry.exporter(self.target.runtime)
+
+    def signature(self, made: WorkingModel) -> Signature:
+        """What the file itself says of its inputs and outputs."""
+        return open_model(made, 1).signature
+
+    def compare(
+        self, tested: Exporter, made: WorkingModel, source: WorkingModel, workspace: Workspace
+    ) -> None:
+        """The file's answers are the source's."""
+        assert 0 <= tested.verify(made.path, source, workspace) < 1e-4
 
     @pytest.fixture(scope="class")
     def made(
@@ -52,11 +68,10 @@ class ExporterConformance:
         problem: tiny_models.Problem,
         tmp_path: Path,
     ) -> None:
-        signature = open_model(made, 1).signature
+        signature = self.signature(made)
         assert [each.name for each in signature.inputs] == ["x"]
         assert [each.name for each in signature.outputs] == ["scores"]
-        workspace = problem.workspace(tmp_path / "w")
-        assert 0 <= tested.verify(made.path, problem.model, workspace) < 1e-4
+        self.compare(tested, made, problem.model, problem.workspace(tmp_path / "w"))
 
     def test_gives_the_same_bytes_again(
         self,
@@ -100,8 +115,14 @@ class ExporterConformance:
         tmp_path: Path,
     ) -> None:
         other = tiny_models.disturbed(problem, tmp_path / "other.zip")
+        self.refuse(tested, made, other, problem.workspace(tmp_path / "w"))
+
+    def refuse(
+        self, tested: Exporter, made: WorkingModel, other: WorkingModel, workspace: Workspace
+    ) -> None:
+        """The file is not taken for ``other``, whose answers are different ones."""
         with pytest.raises(ExportRefused, match="the conversion is wrong"):
-            tested.verify(made.path, other, problem.workspace(tmp_path / "w"))
+            tested.verify(made.path, other, workspace)
 
 
 class TestOnnx(ExporterConformance):
@@ -115,6 +136,35 @@ class TestOnnx(ExporterConformance):
 class TestLiteRt(ExporterConformance):
     target = parse_target("litert")
     refused = ModelFormat.ONNX
+
+
+@pytest.mark.slow
+class TestExecuTorch(ExporterConformance):
+    target = parse_target("executorch")
+    refused = ModelFormat.ONNX
+
+
+@pytest.mark.slow
+class TestCoreMl(ExporterConformance):
+    """Its answers cannot be had here: it promises to say so, and never passes as verified."""
+
+    target = parse_target("coreml")
+    refused = ModelFormat.ONNX
+
+    def signature(self, made: WorkingModel) -> Signature:
+        return coreml_models.signature(made.path)
+
+    def compare(
+        self, tested: Exporter, made: WorkingModel, source: WorkingModel, workspace: Workspace
+    ) -> None:
+        with pytest.raises(MissingExtra, match="its answers were not"):
+            tested.verify(made.path, source, workspace)
+
+    def refuse(
+        self, tested: Exporter, made: WorkingModel, other: WorkingModel, workspace: Workspace
+    ) -> None:
+        with pytest.raises(MissingExtra):
+            tested.verify(made.path, other, workspace)
 
 
 def test_every_registered_exporter_is_tested_here() -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import tiny_models
 
-from distillfarm.compression import registry
+from distillfarm.compression import coreml_models, registry
 from distillfarm.compression.inference import open_model
 from distillfarm.compression.protocols import Pass, WorkingModel
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import parse_target
-from distillfarm.domain.model import ModelFormat
+from distillfarm.domain.model import ModelFormat, Signature
 from distillfarm.domain.recipe import parse_recipe, pass_spec
 
 
@@ -46,6 +46,10 @@ class PassConformance:
     def tested(self) -> Pass:
         return registry.compression_pass(parse_recipe(self.text).passes[0].name)
 
+    def signature(self, made: WorkingModel) -> Signature:
+        """What the file's runtime says of its inputs and outputs."""
+        return open_model(made, 1).signature
+
     @pytest.fixture
     def sources(self, exported: dict[ModelFormat, WorkingModel]) -> Iterator[list[WorkingModel]]:
         models = [exported[each] for each in self.source_formats]
@@ -67,9 +71,9 @@ class PassConformance:
             made = tested.run(source, spec, workspace)
             assert made.path.parent == workspace.folder
             assert made.format is (tested.gives or source.format)
-            model = open_model(made, 1)
-            assert [each.name for each in model.signature.inputs] == ["x"]
-            assert [each.name for each in model.signature.outputs] == ["scores"]
+            signature = self.signature(made)
+            assert [each.name for each in signature.inputs] == ["x"]
+            assert [each.name for each in signature.outputs] == ["scores"]
 
     def test_the_same_seed_gives_the_same_bytes(
         self,
@@ -128,6 +132,45 @@ class TestInt8Dynamic(PassConformance):
 class TestFp16(PassConformance):
     text = "fp16"
     source_formats = (ModelFormat.ONNX, ModelFormat.TFLITE)
+
+
+@pytest.mark.slow
+class TestInt8Xnnpack(PassConformance):
+    text = "int8_xnnpack(samples=32)"
+    source_formats = (ModelFormat.TORCH_MODULE,)
+
+
+class OnCoreMl:
+    """Passes on Core ML files, which do not run here: the file itself says what it takes."""
+
+    source_formats = (ModelFormat.COREML,)
+
+    @pytest.fixture(scope="class")
+    def exported(
+        self, problem: tiny_models.Problem, tmp_path_factory: pytest.TempPathFactory
+    ) -> dict[ModelFormat, WorkingModel]:
+        target = parse_target("coreml")
+        workspace = problem.workspace(tmp_path_factory.mktemp("coreml") / "w")
+        path = registry.exporter(target.runtime).export(problem.model, target, workspace)
+        return {ModelFormat.COREML: WorkingModel(path, ModelFormat.COREML)}
+
+    def signature(self, made: WorkingModel) -> Signature:
+        return coreml_models.signature(made.path)
+
+
+@pytest.mark.slow
+class TestDeployment(OnCoreMl, PassConformance):
+    text = "deployment(ios=17)"
+
+
+@pytest.mark.slow
+class TestInt8DynamicOnCoreMl(OnCoreMl, PassConformance):
+    text = "int8_dynamic"
+
+
+@pytest.mark.slow
+class TestFp16OnCoreMl(OnCoreMl, PassConformance):
+    text = "fp16"
 
 
 def test_every_registered_pass_is_tested_here() -> None:

@@ -21,6 +21,8 @@ def census(model: WorkingModel) -> tuple[str, ...]:
             from distillfarm.compression import coreml_models
 
             found = coreml_models.census(model.path)
+        case ModelFormat.EXECUTORCH:
+            found = _executorch(model.path)
         case ModelFormat.TORCH_EXPORT:
             found = _program(model.path)
         case _:
@@ -52,6 +54,20 @@ def _tflite(path: Path) -> Counter[str]:
             found[operators[model.operatorCodes[each.opcodeIndex].builtinCode]] += 1
         for each in graph.tensors:
             found[types[each.type].lower()] += 1
+    return found
+
+
+def _executorch(path: Path) -> Counter[str]:
+    """Operators that run in portable kernels, and the parts that a delegate took."""
+    from executorch.exir._serialize._program import deserialize_pte_binary
+
+    found: Counter[str] = Counter()
+    for plan in deserialize_pte_binary(path.read_bytes()).program.execution_plan:
+        for call in (each.instr_args for chain in plan.chains for each in chain.instructions):
+            if hasattr(call, "op_index"):
+                found[plan.operators[call.op_index].name] += 1
+            elif hasattr(call, "delegate_index"):
+                found[plan.delegates[call.delegate_index].id] += 1
     return found
 
 

@@ -78,10 +78,17 @@ def census(path: Path) -> Counter[str]:
 
 
 def operations(spec: Any) -> Iterator[Any]:
-    """Every operation of an ML program, in its blocks' order."""
+    """Every operation of an ML program, those inside loops and branches among them."""
     for function in spec.mlProgram.functions.values():
         for block in function.block_specializations.values():
-            yield from block.operations
+            yield from _of(block)
+
+
+def _of(block: Any) -> Iterator[Any]:
+    for each in block.operations:
+        yield each
+        for inner in each.blocks:
+            yield from _of(inner)
 
 
 def weight_bytes(path: Path) -> int:

@@ -117,7 +117,9 @@ def _traced(opened: "TorchSource") -> Any:
 def _converted(model: Any, opened: "TorchSource", **inputs: Any) -> Any:
     import coremltools
 
-    return coremltools.convert(
+    from distillfarm.compression.passes import coreml_files
+
+    converted = coremltools.convert(
         model,
         convert_to="mlprogram",
         outputs=[coremltools.TensorType(name=each.name) for each in opened.signature.outputs],
@@ -126,6 +128,7 @@ def _converted(model: Any, opened: "TorchSource", **inputs: Any) -> Any:
         skip_model_load=True,
         **inputs,
     )
+    return coreml_files.packed(converted)
 
 
 def _compare(given: Sequence[TensorSpec], wanted: Sequence[TensorSpec]) -> None:

@@ -10,10 +10,10 @@ from distillfarm.compression.exporters.routes import Route
 from distillfarm.compression.protocols import ExportRefused, WorkingModel, Workspace
 from distillfarm.domain.errors import MissingExtra
 from distillfarm.domain.hardware import Target
-from distillfarm.domain.model import ModelFormat
+from distillfarm.domain.model import ModelFormat, Signature
 
 if TYPE_CHECKING:
-    from distillfarm.compression.exporters.torch_sources import TorchSource
+    import torch
 
 INPUT_NAMES, OUTPUT_NAMES = "input_names", "output_names"
 XNNPACK, PORTABLE = "xnnpack", "portable"
@@ -46,11 +46,12 @@ class ExecuTorchExporter(FileExporter):
         from distillfarm.compression.exporters import torch_sources
 
         opened = torch_sources.opened(source, workspace)
-        partitioners = _partitioners(target)
         return [
             Route(
                 f"ExecuTorch with {target.delegate}",
-                lambda: _write(opened, partitioners, path, workspace),
+                lambda: write(
+                    opened.exported(), opened.signature, target.delegate, path, workspace
+                ),
             )
         ]
 
@@ -60,28 +61,24 @@ class ExecuTorchExporter(FileExporter):
         return []
 
 
-def _partitioners(target: Target) -> list[Any]:
-    if target.delegate == PORTABLE:
-        return []
-    if target.delegate == XNNPACK:
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-
-        return [XnnpackPartitioner()]
-    raise ExportRefused(
-        f"{target}: ExecuTorch is written for the delegates {XNNPACK} and {PORTABLE} only"
-    )
-
-
-def _write(
-    opened: "TorchSource", partitioners: list[Any], path: Path, workspace: Workspace
+def write(
+    program: "torch.export.ExportedProgram",
+    signature: Signature,
+    delegate: str,
+    path: Path,
+    workspace: Workspace,
 ) -> None:
+    """Lower a program of batch 1 for a delegate; a note says what the delegate takes.
+
+    Raises:
+        ExportRefused: a delegate that nothing is lowered for.
+    """
     from executorch.devtools.backend_debug import get_delegation_info
     from executorch.exir import to_edge_transform_and_lower
 
-    signature = opened.signature
     edge = to_edge_transform_and_lower(
-        opened.exported(),
-        partitioner=partitioners,
+        program,
+        partitioner=_partitioners(delegate),
         constant_methods={
             INPUT_NAMES: json.dumps([each.name for each in signature.inputs]),
             OUTPUT_NAMES: json.dumps([each.name for each in signature.outputs]),
@@ -95,7 +92,19 @@ def _write(
     )
     path.write_bytes(edge.to_executorch().buffer)
     workspace.notes.append(
-        f"the delegate takes {found.num_delegated_nodes} operators in"
+        f"{delegate} takes {found.num_delegated_nodes} operators in"
         f" {found.num_delegated_subgraphs} parts; in portable kernels run"
         f" {', '.join(left) or 'none'}"
+    )
+
+
+def _partitioners(delegate: str) -> list[Any]:
+    if delegate == PORTABLE:
+        return []
+    if delegate == XNNPACK:
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+
+        return [XnnpackPartitioner()]
+    raise ExportRefused(
+        f"nothing is lowered for {delegate!r}; ExecuTorch targets take {XNNPACK} or {PORTABLE}"
     )

@@ -58,7 +58,7 @@ def tracing() -> Iterator[None]:
     """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.filterwarnings(
-            "error", category=torch.jit.TracerWarning, module=torch_models._FACTORY_MODULE
+            "error", category=torch.jit.TracerWarning, module=torch_models.FACTORY_MODULE
         )
         yield
 

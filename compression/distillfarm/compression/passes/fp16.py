@@ -20,11 +20,11 @@ class Fp16:
     """Half precision.
 
     ONNX: the whole graph computes in FP16 between casts. LiteRT: FP16 weights, dequantised when
-    the model is loaded on a CPU and used as they are on most GPUs.
+    the model is loaded on a CPU and used as they are on most GPUs. Core ML: weights and arithmetic.
     """
 
     name = "fp16"
-    formats = frozenset({ModelFormat.ONNX, ModelFormat.TFLITE})
+    formats = frozenset({ModelFormat.COREML, ModelFormat.ONNX, ModelFormat.TFLITE})
     gives = None
     promise = Promise.SMALLER_FILE
 
@@ -37,8 +37,15 @@ class Fp16:
         self.check(spec)
         workspace.report(0.0, "converting to half precision")
         path = workspace.folder / f"fp16.{source.format.value}"
-        convert = _onnx if source.format is ModelFormat.ONNX else _tflite
-        convert(source.path, path)
+        match source.format:
+            case ModelFormat.ONNX:
+                _onnx(source.path, path)
+            case ModelFormat.COREML:
+                from distillfarm.compression.passes import coreml_files
+
+                coreml_files.float16(source.path, path, workspace)
+            case _:
+                _tflite(source.path, path)
         return WorkingModel(path, source.format)
 
 

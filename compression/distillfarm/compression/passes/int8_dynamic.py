@@ -25,10 +25,11 @@ class Int8Dynamic:
     ONNX Runtime runs dynamically quantised convolutions an order of magnitude slower than FP32
     (microsoft/onnxruntime issue 15888), so they stay as they are, and a model that is mostly
     convolutions is refused. LiteRT has no such trouble: ai-edge-quantizer's dynamic range recipe.
+    Core ML computes in floating point with INT8 weights.
     """
 
     name = "int8_dynamic"
-    formats = frozenset({ModelFormat.ONNX, ModelFormat.TFLITE})
+    formats = frozenset({ModelFormat.COREML, ModelFormat.ONNX, ModelFormat.TFLITE})
     gives = None
     promise = Promise.SMALLER_FILE
 
@@ -41,8 +42,15 @@ class Int8Dynamic:
         self.check(spec)
         workspace.report(0.0, "quantising")
         path = workspace.folder / f"int8_dynamic.{source.format.value}"
-        quantise = _onnx if source.format is ModelFormat.ONNX else _tflite
-        quantise(source.path, path, workspace)
+        match source.format:
+            case ModelFormat.ONNX:
+                _onnx(source.path, path, workspace)
+            case ModelFormat.COREML:
+                from distillfarm.compression.passes import coreml_files
+
+                coreml_files.int8_weights(source.path, path, workspace)
+            case _:
+                _tflite(source.path, path, workspace)
         return WorkingModel(path, source.format)
 
 
