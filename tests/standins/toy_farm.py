@@ -96,7 +96,9 @@ class ToyWorkshop:
         self._work("ingest", self._toy.ingest_s, report, cancelled)
         return Variant(Recipe(), source.artifact, SIGNATURE, 1000)
 
-    def analyse(self, variant: Variant, *, report: Report, cancelled: IsCancelled) -> Analysis:
+    def analyse(
+        self, variant: Variant, dataset: Dataset | None, *, report: Report, cancelled: IsCancelled
+    ) -> Analysis:
         self._work("analyse", 0.0, report, cancelled)
         operators = (OperatorCount("Gemm", 2, 5000),)
         return Analysis(

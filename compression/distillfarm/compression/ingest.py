@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from distillfarm.compression import analysis, readers
+from distillfarm.compression import analysis, evaluation, readers
+from distillfarm.compression.analysis.sensitivity import Question
 from distillfarm.compression.protocols import WorkingModel
 from distillfarm.compression.readers.detect import detect
 from distillfarm.domain.errors import FarmError, ModelRejected
@@ -19,6 +20,7 @@ from distillfarm.sandbox.text import one_line
 
 T = TypeVar("T")
 _MAX_NAME_CHARACTERS = 200
+_READING = 0.2
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class IngestRequest:
     """A foreign file to take in.
 
     ``factory`` is the path of the user's Python file whose ``factory_function`` builds the module
-    of a state dict, ``data`` that of an ``.npz`` with arrays named like the inputs; both may be
-    empty. ``folder`` takes the result when it is a new file.
+    of a state dict, ``data`` that of an ``.npz`` with arrays named like the inputs, ``evaluator``
+    that of the user's metric; all may be empty. ``folder`` takes the result when it is a new file.
     """
 
     path: str
@@ -36,6 +38,8 @@ class IngestRequest:
     factory_function: str = ""
     data: str = ""
     threads: int = 1
+    evaluator: str = ""
+    evaluator_function: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,15 @@ class Ingested:
 
 @dataclass(frozen=True)
 class AnalyseRequest:
-    """A model between passes, or an ingested one, to be analysed."""
+    """A model between passes, or an ingested one, to be analysed; without ``data`` less deeply."""
 
     path: str
     format: ModelFormat
     threads: int = 1
+    data: str = ""
+    split_seed: int = 0
+    evaluator: str = ""
+    evaluator_function: str = ""
 
 
 def ingest(request: IngestRequest, report: Callable[[float, str], None]) -> Ingested:
@@ -73,8 +81,18 @@ def inspect(request: IngestRequest, report: Callable[[float, str], None]) -> Ana
 
     Raises:
         ModelRejected: as for ``ingest``.
+        InvalidRequest: the data do not fit the model.
     """
-    _, found = _ingest(request, report)
+    path, counted = _ingest(request, lambda done, text: report(_READING * done, text))
+    asked = AnalyseRequest(
+        str(path),
+        counted.format,
+        request.threads,
+        request.data,
+        evaluator=request.evaluator,
+        evaluator_function=request.evaluator_function,
+    )
+    found = analyse(asked, lambda done, text: report(_READING + (1 - _READING) * done, text))
     # People ask about the file that they named, not about what it was packed into.
     source = Path(request.path)
     return replace(found, format=detect(source), size_bytes=source.stat().st_size)
@@ -82,8 +100,17 @@ def inspect(request: IngestRequest, report: Callable[[float, str], None]) -> Ana
 
 def analyse(request: AnalyseRequest, report: Callable[[float, str], None]) -> Analysis:
     """Task: what is known of a model that was ingested before."""
-    report(0.1, "analysing")
-    return analysis.analyse(WorkingModel(Path(request.path), request.format), request.threads)
+    model = WorkingModel(Path(request.path), request.format)
+    return analysis.analyse(model, request.threads, report, _question(request))
+
+
+def _question(request: AnalyseRequest) -> Question | None:
+    if not request.data:
+        return None
+    metric: evaluation.Metric = evaluation.Accuracy()
+    if request.evaluator:
+        metric = evaluation.user_metric(Path(request.evaluator), request.evaluator_function)
+    return Question(Path(request.data), request.split_seed, metric)
 
 
 def _ingest(request: IngestRequest, report: Callable[[float, str], None]) -> tuple[Path, Analysis]:
@@ -100,7 +127,7 @@ def _ingest(request: IngestRequest, report: Callable[[float, str], None]) -> tup
     try:
         model = readers.read(source, model_format)
         report(0.5, f"opening the {model_format.value} model")
-        found = analysis.analyse(model, request.threads)
+        found = analysis.count(model, request.threads)
     except (FarmError, MemoryError, OSError):
         raise
     except Exception as error:

@@ -42,9 +42,10 @@ class Ingest:
 
 @dataclass(frozen=True)
 class Analyse:
-    """Find out what a model is made of."""
+    """Find out what a model is made of; with data, what its layers mind."""
 
     variant: Variant
+    dataset: Dataset | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,9 @@ class AnyWorkshop(Protocol):
     ) -> Variant:
         """Read a model file."""
 
-    def analyse(self, variant: Variant, *, report: Report, cancelled: IsCancelled) -> Analysis:
+    def analyse(
+        self, variant: Variant, dataset: Dataset | None, *, report: Report, cancelled: IsCancelled
+    ) -> Analysis:
         """Find out what a model is made of."""
 
     def apply(
@@ -216,9 +219,9 @@ def perform(
                 return Answer(
                     variant=workshop.ingest(source, dataset, report=report, cancelled=cancelled)
                 )
-            case Analyse(variant):
+            case Analyse(variant, dataset):
                 return Answer(
-                    analysis=workshop.analyse(variant, report=report, cancelled=cancelled)
+                    analysis=workshop.analyse(variant, dataset, report=report, cancelled=cancelled)
                 )
             case ApplyPass(variant, spec, dataset, teacher, seed):
                 return Answer(
@@ -281,8 +284,8 @@ def _inputs(request: Request) -> tuple[str, ...]:
                 # Every other format says itself what goes in.
                 dataset.digest if source.factory_digest else "",
             )
-        case Analyse(variant):
-            return _variant(variant)
+        case Analyse(variant, dataset):
+            return (*_variant(variant), *(_dataset(dataset) if dataset else ()))
         case ApplyPass(variant, spec, dataset, teacher, seed):
             return (*_variant(variant), str(spec), *_context(dataset, teacher, seed))
         case Convert(variant, target, dataset, teacher, seed) | Export(
@@ -295,12 +298,18 @@ def _variant(variant: Variant) -> tuple[str, ...]:
     return (variant.artifact.digest, str(variant.recipe))
 
 
-def _context(dataset: Dataset, teacher: Variant, seed: int) -> tuple[str, ...]:
+def _dataset(dataset: Dataset) -> tuple[str, ...]:
     return (
         dataset.digest,
         dataset.evaluator_digest,
         dataset.evaluator_function,
         str(dataset.seed),
+    )
+
+
+def _context(dataset: Dataset, teacher: Variant, seed: int) -> tuple[str, ...]:
+    return (
+        *_dataset(dataset),
         teacher.artifact.digest,
         teacher.student_digest,
         teacher.student_function,

@@ -98,16 +98,17 @@ class Workshop:
     def analyse(
         self,
         variant: Variant,
+        dataset: Dataset | None = None,
         *,
         report: Report = sandbox.ignore_progress,
         cancelled: Cancelled = sandbox.never_cancelled,
     ) -> Analysis:
-        """What a variant is made of."""
+        """What a variant is made of and how long its layers take; with data, what each minds."""
         file = self._file(variant)
         with tempfile.TemporaryDirectory(dir=self._folder, prefix="work-") as scratch:
             return sandbox.run(
                 "distillfarm.compression.ingest:analyse",
-                ingest.AnalyseRequest(file.path, file.format, self._threads),
+                _question(file, dataset, self._blobs, self._threads),
                 Analysis,
                 limits=self._limits,
                 folder=Path(scratch),
@@ -372,6 +373,23 @@ class Workshop:
             report=report,
             cancelled=cancelled,
         )
+
+
+def _question(
+    file: tasks.ModelFile, dataset: Dataset | None, blobs: BlobStore, threads: int
+) -> ingest.AnalyseRequest:
+    if dataset is None:
+        return ingest.AnalyseRequest(file.path, file.format, threads)
+    evaluator = dataset.evaluator_digest
+    return ingest.AnalyseRequest(
+        file.path,
+        file.format,
+        threads,
+        data=str(blobs.path(dataset.digest)),
+        split_seed=dataset.seed,
+        evaluator=str(blobs.path(evaluator)) if evaluator else "",
+        evaluator_function=dataset.evaluator_function,
+    )
 
 
 def _conversion(variant: Variant) -> PassReport | None:

@@ -97,13 +97,15 @@ class Compressor:
             raise ModelRejected(_reason(answer))
         return answer.variant
 
-    def analyse(self, model: Variant, report: Report, cancelled: IsCancelled) -> Analysis:
-        """What the model is made of.
+    def analyse(
+        self, model: Variant, dataset: Dataset, report: Report, cancelled: IsCancelled
+    ) -> Analysis:
+        """What the model is made of, how long its layers take and what they mind.
 
         Raises:
             ModelRejected: it cannot be analysed.
         """
-        answer = self.ask(Analyse(model), report, cancelled).answer
+        answer = self.ask(Analyse(model, dataset), report, cancelled).answer
         if answer.analysis is None:
             raise ModelRejected(_reason(answer))
         return answer.analysis

@@ -114,7 +114,9 @@ class Stages:
 
     def analyse(self, model: Variant) -> Analysis:
         """Find out what the model is made of."""
-        analysis = self._tools.compressor.analyse(model, self._reporter("analyse"), self._cancelled)
+        analysis = self._tools.compressor.analyse(
+            model, self.spec.data, self._reporter("analyse"), self._cancelled
+        )
         self._put(analysis=analysis)
         found = f"; {analysis.bottlenecks[0]}" if analysis.bottlenecks else ""
         self.say(

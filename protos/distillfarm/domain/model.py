@@ -105,10 +105,11 @@ class OperatorCount:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What one operator costs for one sample.
+    """What one layer costs for one sample.
 
-    ``weight_bytes`` are those that it reads, ``activation_bytes`` its other inputs and outputs.
-    ``time_us`` is its mean time in the runtime's own profile, None where it was not seen there.
+    ``weight_bytes`` are those that it reads (of a table the rows that it looks up),
+    ``activation_bytes`` its other inputs and outputs. ``time_us`` is its time in the runtime's own
+    profile, the mean of the middle half of several runs; None where it was not seen there.
     """
 
     name: str
@@ -124,7 +125,7 @@ class LayerCost:
 class Sensitivity:
     """How much one technique, applied to one layer alone, disturbs the outputs.
 
-    ``divergence`` is the mean Kullback-Leibler divergence of the softened outputs in nats for
+    ``divergence`` is the mean Kullback-Leibler divergence of the outputs in nats for
     classes, else the relative root mean square error; ``drop_points`` the quality lost.
     """
 

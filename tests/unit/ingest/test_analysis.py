@@ -8,8 +8,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from distillfarm.compression.analysis import analyse
-from distillfarm.compression.analysis.bottlenecks import bottlenecks
+from distillfarm.compression.analysis import count
+from distillfarm.compression.analysis.bottlenecks import Evidence, bottlenecks
 from distillfarm.compression.analysis.layers import Facts, Layer
 from distillfarm.compression.protocols import WorkingModel
 from distillfarm.domain.model import Analysis, ModelFormat
@@ -18,7 +18,7 @@ from distillfarm.domain.model import Analysis, ModelFormat
 def analysed(model: onnx.ModelProto, folder: Path) -> Analysis:
     path = folder / "model.onnx"
     onnx.save(model, path)
-    return analyse(WorkingModel(path, ModelFormat.ONNX))
+    return count(WorkingModel(path, ModelFormat.ONNX))
 
 
 def constant(name: str, array: np.ndarray) -> onnx.NodeProto:
@@ -105,7 +105,7 @@ def test_recurrent_and_einsum_products_are_counted(tmp_path: Path) -> None:
 def test_hostile_operator_names_cannot_flood_the_analysis() -> None:
     name = "evil\x1b[2J\n" * 1000
     layers = (Layer(name, name, macs=10, weight_bytes=4, activation_bytes=4),)
-    (first, *_) = bottlenecks(Facts(1, layers, ("float32",)))
+    (first, *_) = bottlenecks(Evidence(Facts(1, layers, ("float32",)), layers))
     assert "\n" not in first
     assert "\x1b" not in first
     assert len(first) < 400
@@ -114,13 +114,16 @@ def test_hostile_operator_names_cannot_flood_the_analysis() -> None:
 @pytest.mark.parametrize(
     ("layers", "says"),
     [
-        ([Layer("fc", "Gemm", 1_000_000, 4_000_000, 100)], "Gemm 'fc' holds 100% of 4.00 MB"),
-        ([Layer("fc", "Gemm", 1_000_000, 4_000_000, 100)], "memory-bound: 0.2 multiply"),
-        ([Layer("c", "Conv", 10**9, 10_000, 10**6)], "compute-bound: 990 multiply"),
+        (
+            [Layer("fc", "Gemm", 1_000_000, 4_000_000, 100, 10**6, 4_000_000)],
+            "Gemm 'fc' holds 100% of 4.00 MB",
+        ),
+        ([Layer("fc", "Gemm", 1_000_000, 4_000_000, 100)], "memory-bound on a phone: 0.2 multiply"),
+        ([Layer("c", "Conv", 10**9, 10_000, 10**6)], "compute-bound on a phone: 990 multiply"),
         ([Layer("c", "Conv", 10**9, 10_000, 10**6)], "does 100% of 1.0 G multiply"),
         ([Layer(str(i), "Reshape") for i in range(10)], "10 of 10 operators only move"),
     ],
 )
 def test_bottleneck_names_what_dominates(layers: list[Layer], says: str) -> None:
-    said = bottlenecks(Facts(1, tuple(layers), ("int8",)))
+    said = bottlenecks(Evidence(Facts(1, tuple(layers), ("int8",)), layers))
     assert any(says in each for each in said)

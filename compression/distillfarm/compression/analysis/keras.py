@@ -1,4 +1,4 @@
-"""Counts a Keras model by running it on PyTorch, as a PyTorch model."""
+"""Counts and times a Keras model by running it on PyTorch, as a PyTorch model."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,13 +7,24 @@ from torch import Tensor
 
 from distillfarm.compression import keras_models
 from distillfarm.compression.analysis.layers import Facts
-from distillfarm.compression.analysis.torch import listen
+from distillfarm.compression.analysis.profile import Runs, Timed
+from distillfarm.compression.analysis.torch import Subject, clock, listen
 from distillfarm.compression.protocols import WorkingModel
 from distillfarm.domain.model import Signature
 
 
 def facts(model: WorkingModel, signature: Signature) -> Facts:
     """Take a .keras or .h5 file apart."""
+    return listen(subject(model), signature)
+
+
+def times(model: WorkingModel, signature: Signature, runs: Runs) -> Timed:
+    """Microseconds by layer for one batch, with PyTorch under Keras."""
+    return clock(subject(model), signature, runs)
+
+
+def subject(model: WorkingModel) -> Subject:
+    """A .keras or .h5 file, opened."""
     keras_models.choose_backend("torch")
     with TemporaryDirectory() as folder:
         loaded = keras_models.load(model.path, Path(folder))
@@ -23,4 +34,4 @@ def facts(model: WorkingModel, signature: Signature) -> Facts:
     def call(*inputs: Tensor) -> object:
         return loaded(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
 
-    return listen(call, signature, weights, int(loaded.count_params()))
+    return Subject(call, weights, (), int(loaded.count_params()), {}, {})

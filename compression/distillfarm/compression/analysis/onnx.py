@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
-from onnx.shape_inference import InferenceError
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 
-from distillfarm.compression.analysis.layers import FREE_SIZE, Facts, Layer, by_bytes
+from distillfarm.compression.analysis.layers import Facts, Layer, by_bytes
+from distillfarm.compression.analysis.onnx_shapes import for_one_sample
 from distillfarm.compression.protocols import WorkingModel
 from distillfarm.compression.readers.onnx import of_attribute
-from distillfarm.domain.errors import ModelRejected
 from distillfarm.domain.model import Signature
 
 _WEIGHT_TYPES = frozenset({
@@ -33,26 +32,48 @@ _MATMULS = {
 _CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "FusedConv": 1, "QLinearConv": 3}
 
 
+FOLDED = frozenset({
+    "Cast", "Concat", "DequantizeLinear", "Expand", "Identity", "Reshape", "Slice", "Split",
+    "Squeeze", "Transpose", "Unsqueeze",
+})  # fmt: skip
+"""Of constants alone, runtimes work these out once, when they load the model."""
+_VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+# They read the rows that they are asked for, not the table.
+_LOOKUPS = frozenset({"Gather", "GatherElements", "GatherND"})
+
 _Shape = tuple[int, ...] | None
 _Shapes = list[_Shape]
 
 
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """A constant of the file; ``values`` is 0 for one that was not trained."""
+
+    size_bytes: int
+    values: int
+
+
 @dataclass(frozen=True)
 class _Known:
-    """What is known of the tensors in scope: shapes, bytes of a value, bytes of a weight."""
+    """What is known of the tensors in scope.
+
+    Shapes, bytes of a value, the constants of the file that a tensor is made of, and those of
+    them that a layer has used before.
+    """
 
     shapes: Mapping[str, tuple[int, ...]]
     item_bytes: Mapping[str, float]
-    weights: dict[str, int]
+    made_of: dict[str, tuple[_Held, ...]]
+    used: set[_Held]
 
 
 def facts(model: WorkingModel, signature: Signature) -> Facts:
     """Take an .onnx file apart, for one sample."""
-    graph = _for_one_sample(onnx.load_model(model.path, format="protobuf")).graph
+    graph = for_one_sample(onnx.load_model(model.path, format="protobuf")).graph
     batch = max(1, signature.inputs[0].shape[0])
     layers = [
         replace(each, macs=each.macs // batch, activation_bytes=each.activation_bytes // batch)
-        for each in _layers(graph, _Known({}, {}, {}))
+        for each in _layers(graph, _Known({}, {}, {}, set()), set())
     ]
     parameters, sizes = 0, Counter[str]()
     for tensor in _weights(graph, set()):
@@ -62,53 +83,60 @@ def facts(model: WorkingModel, signature: Signature) -> Facts:
     return Facts(parameters, tuple(layers), by_bytes(sizes))
 
 
-def _for_one_sample(model: ModelProto) -> ModelProto:
-    """The model with every shape inferred that can be, functions inlined."""
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
-    for value in model.graph.input:
-        for index, dim in enumerate(value.type.tensor_type.shape.dim):
-            if not dim.HasField("dim_value"):
-                dim.dim_value = FREE_SIZE if index else 1
-    # Shapes that were noted for the free dimensions contradict the filled-in ones.
-    del model.graph.value_info[:]
-    for value in model.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    try:
-        return onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except InferenceError as error:
-        raise ModelRejected(f"the model's shapes contradict one another: {error}") from error
-
-
-def _layers(graph: GraphProto, outer: _Known) -> Iterator[Layer]:
-    known = _scope(graph, outer)
+def _layers(graph: GraphProto, outer: _Known, scales: set[str]) -> Iterator[Layer]:
+    scales = scales | _scales(graph)
+    known = _scope(graph, outer, scales)
     for node in graph.node:
         constants = [each for attribute in node.attribute for each in of_attribute(attribute)]
         if node.op_type == "Constant":
+            trained = not scales.intersection(node.output)
             for each in constants:
-                known.weights[node.output[0]] = _held(each)
+                known.made_of[node.output[0]] = (_held(each, trained=trained),)
             continue
-        weight_bytes = sum(known.weights.get(name, 0) for name in node.input)
-        if node.op_type == "DequantizeLinear" and weight_bytes:
-            known.weights[node.output[0]] = weight_bytes
-            weight_bytes = 0
-        bodies = [list(_layers(each, known)) for each in _subgraphs(node)]
-        yield Layer(
-            name=node.name or next(iter(node.output), ""),
-            operator=node.op_type,
-            macs=_macs(node, known),
-            weight_bytes=weight_bytes,
-            activation_bytes=sum(
-                _value_bytes(name, known)
-                for name in (*node.input, *node.output)
-                if name not in known.weights
-            ),
-        )
+        given = [name for name in node.input if name]
+        bodies = [list(_layers(each, known, scales)) for each in subgraphs(node)]
+        if node.op_type in FOLDED and given and all(name in known.made_of for name in given):
+            origins = (each for name in given for each in known.made_of[name])
+            known.made_of.update(dict.fromkeys(node.output, tuple(dict.fromkeys(origins))))
+            yield Layer(_name(node), node.op_type)
+        else:
+            yield _layer(node, known)
         if node.op_type == "If" and len(bodies) > 1:
             yield from _dearer(bodies)
         else:
             for body in bodies:
                 yield from body
+
+
+def _layer(node: NodeProto, known: _Known) -> Layer:
+    constant = [name for name in node.input if name in known.made_of]
+    moved = [name for name in (*node.input, *node.output) if name not in known.made_of]
+    read = sum(_read_bytes(name, known) for name in constant)
+    if node.op_type in _LOOKUPS:
+        read = min(read, sum(_value_bytes(name, known) for name in node.output))
+    fresh = {each for name in constant for each in known.made_of[name]} - known.used
+    known.used.update(fresh)
+    return Layer(
+        name=_name(node),
+        operator=node.op_type,
+        macs=_macs(node, known),
+        weight_bytes=read,
+        activation_bytes=(
+            0 if node.op_type in _VIEWS else sum(_value_bytes(name, known) for name in moved)
+        ),
+        parameters=sum(each.values for each in fresh),
+        held_bytes=sum(each.size_bytes for each in fresh if each.values),
+    )
+
+
+def _name(node: NodeProto) -> str:
+    return node.name or next(iter(node.output), "")
+
+
+def _read_bytes(name: str, known: _Known) -> int:
+    """A part of a constant has its own size; a constant in fewer bits is read as it is stored."""
+    stored = sum(each.size_bytes for each in known.made_of[name])
+    return min(stored, _value_bytes(name, known) or stored)
 
 
 def _dearer(branches: list[list[Layer]]) -> Iterator[Layer]:
@@ -119,7 +147,7 @@ def _dearer(branches: list[list[Layer]]) -> Iterator[Layer]:
             yield each if index == costs.index(max(costs)) else Layer(each.name, each.operator)
 
 
-def _scope(graph: GraphProto, outer: _Known) -> _Known:
+def _scope(graph: GraphProto, outer: _Known, scales: set[str]) -> _Known:
     """The tensors of ``graph`` over those of the graphs around it."""
     shapes, item_bytes = dict(outer.shapes), dict(outer.item_bytes)
     for value in (*graph.input, *graph.value_info, *graph.output):
@@ -127,21 +155,20 @@ def _scope(graph: GraphProto, outer: _Known) -> _Known:
         item_bytes[value.name] = _item_bytes(kind.elem_type)
         if kind.HasField("shape") and all(dim.HasField("dim_value") for dim in kind.shape.dim):
             shapes[value.name] = tuple(dim.dim_value for dim in kind.shape.dim)
-    weights = dict(outer.weights)
+    made_of = dict(outer.made_of)
     for tensor in graph.initializer:
         shapes[tensor.name] = tuple(tensor.dims)
-        weights[tensor.name] = _held(tensor)
+        item_bytes[tensor.name] = _item_bytes(tensor.data_type)
+        made_of[tensor.name] = (_held(tensor, trained=tensor.name not in scales),)
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
             shapes[node.output[0]] = tuple(node.attribute[0].t.dims)
-    return _Known(shapes, item_bytes, weights)
+    return _Known(shapes, item_bytes, made_of, outer.used)
 
 
 def _weights(graph: GraphProto, scales: set[str]) -> Iterator[TensorProto]:
     """Every trained tensor: not shapes, indices, scalars, scales and zero points."""
-    scales = scales | {
-        name for node in graph.node if node.op_type in _SCALED for name in node.input[1:]
-    }
+    scales = scales | _scales(graph)
     for tensor in graph.initializer:
         if tensor.name not in scales and _is_weight(tensor):
             yield tensor
@@ -152,8 +179,12 @@ def _weights(graph: GraphProto, scales: set[str]) -> Iterator[TensorProto]:
             held = [each for each in of_attribute(attribute) if _is_weight(each)]
             if not scales.intersection(node.output):
                 yield from held
-        for body in _subgraphs(node):
+        for body in subgraphs(node):
             yield from _weights(body, scales)
+
+
+def _scales(graph: GraphProto) -> set[str]:
+    return {name for node in graph.node if node.op_type in _SCALED for name in node.input[1:]}
 
 
 def _macs(node: NodeProto, known: _Known) -> int:
@@ -222,7 +253,8 @@ def _at(shapes: _Shapes, index: int) -> _Shape:
     return shapes[index] if index < len(shapes) else None
 
 
-def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    """The graphs inside a node: branches of an If, bodies of loops."""
     for attribute in node.attribute:
         if attribute.type == AttributeProto.GRAPH:
             yield attribute.g
@@ -233,9 +265,10 @@ def _is_weight(tensor: TensorProto) -> bool:
     return bool(tensor.dims) and tensor.data_type in _WEIGHT_TYPES
 
 
-def _held(tensor: TensorProto) -> int:
-    size_bytes: float = math.prod(tensor.dims) * _item_bytes(tensor.data_type)
-    return math.ceil(size_bytes)
+def _held(tensor: TensorProto, *, trained: bool) -> _Held:
+    values = math.prod(tensor.dims)
+    size_bytes: float = values * _item_bytes(tensor.data_type)
+    return _Held(math.ceil(size_bytes), values if trained and _is_weight(tensor) else 0)
 
 
 def _value_bytes(name: str, known: _Known) -> int:

@@ -15,6 +15,9 @@ from distillfarm.compression.analysis.layers import Facts, Layer, by_bytes, samp
 from distillfarm.compression.protocols import WorkingModel
 from distillfarm.domain.model import Signature
 
+_VIEWS = frozenset({"ExpandDims", "Reshape", "Squeeze"})
+# They read the rows that they are asked for, not the table.
+_LOOKUPS = frozenset({"Gather", "GatherNd", "GatherV2", "ResourceGather"})
 _FREE_OF_COST = ("Const", "Identity", "NoOp", "Placeholder")
 
 
@@ -25,8 +28,11 @@ def facts(model: WorkingModel, signature: Signature) -> Facts:
         loaded = tf.saved_model.load(str(keras_models.unpack_saved_model(model.path, Path(folder))))
         served = loaded.signatures["serving_default"]
         graph = _for_one_sample(served, signature)
+    used: set[str] = set()
     layers = [
-        _layer(each, batch) for each in graph.get_operations() if each.type not in _FREE_OF_COST
+        _layer(each, batch, used)
+        for each in graph.get_operations()
+        if each.type not in _FREE_OF_COST
     ]
     sizes: Counter[str] = Counter()
     parameters = 0
@@ -48,16 +54,22 @@ def _for_one_sample(served: Any, signature: Signature) -> Any:
     return convert_variables_to_constants_v2(function).graph
 
 
-def _layer(node: Any, batch: int) -> Layer:
-    weights = [each for each in node.inputs if _source(each).type == "Const"]
+def _layer(node: Any, batch: int, used: set[str]) -> Layer:
+    """``used`` are the constants that a layer has used before."""
+    sources = {each.name: each for each in map(_source, node.inputs) if each.type == "Const"}
+    weights = {name: each.outputs[0] for name, each in sources.items() if _is_weight(each)}
     others = [each for each in node.inputs if _source(each).type != "Const"]
-    moved = sum(map(_bytes, [*others, *node.outputs]))
+    read, made = sum(map(_bytes, weights.values())), sum(map(_bytes, node.outputs))
+    fresh = [each for name, each in weights.items() if name not in used]
+    used.update(weights)
     return Layer(
-        node.name,
-        node.type,
-        _macs(node) // batch,
-        sum(_bytes(each) for each in weights if _is_weight(_source(each))),
-        moved // batch,
+        name=node.name,
+        operator=node.type,
+        macs=_macs(node) // batch,
+        weight_bytes=min(read, made) if node.type in _LOOKUPS else read,
+        activation_bytes=(0 if node.type in _VIEWS else (made + sum(map(_bytes, others))) // batch),
+        parameters=sum(math.prod(each.shape) for each in fresh),
+        held_bytes=sum(map(_bytes, fresh)),
     )
 
 

@@ -23,6 +23,9 @@ _BITS = {
 }  # fmt: skip
 _WEIGHT_TYPES = ("float32", "float16", "bfloat16", "int8", "uint8", "int4", "int2", "int16")
 _LSTM_GATES = 4
+_VIEWS = frozenset({"EXPAND_DIMS", "RESHAPE", "SQUEEZE"})
+# They read the rows that they are asked for, not the table.
+_LOOKUPS = frozenset({"EMBEDDING_LOOKUP", "GATHER", "GATHER_ND"})
 _Shapes = list[tuple[int, ...]]
 
 
@@ -54,12 +57,13 @@ def facts(model: WorkingModel, signature: Signature) -> Facts:
         codes = [_operator(root.OperatorCodes(i)) for i in range(root.OperatorCodesLength())]
         layers: list[Layer] = []
         weights: dict[int, _Tensor] = {}
+        used: set[int] = set()
         for i in range(root.SubgraphsLength()):
             graph = root.Subgraphs(i)
             tensors = [_tensor(root, graph.Tensors(j)) for j in range(graph.TensorsLength())]
             # Two tensors may share one buffer: it is counted once.
             weights |= {each.buffer: each for each in tensors if each.is_weight}
-            layers += _layers(graph, tensors, codes, batch)
+            layers += _layers(graph, tensors, codes, batch, used)
     except (struct.error, UnicodeDecodeError, OverflowError) as error:
         raise ModelRejected(f"the TFLite file is damaged: {error}") from error
     sizes: Counter[str] = Counter()
@@ -69,25 +73,40 @@ def facts(model: WorkingModel, signature: Signature) -> Facts:
     return Facts(parameters, tuple(layers), by_bytes(sizes))
 
 
-def _layers(graph: Any, tensors: list[_Tensor], codes: list[str], batch: int) -> Iterator[Layer]:
+def _layers(
+    graph: Any, tensors: list[_Tensor], codes: list[str], batch: int, used: set[int]
+) -> Iterator[Layer]:
+    """``used`` are the buffers of weights that a layer has used before."""
     # Weights in FP16 reach their operator through a DEQUANTIZE.
-    carried = {id(each): each.held_bytes for each in tensors if each.is_weight}
+    carried = {id(each): each for each in tensors if each.is_weight}
     for i in range(graph.OperatorsLength()):
         node = graph.Operators(i)
         operator = codes[node.OpcodeIndex()]
         given = [tensors[j] for j in map(int, _list(node.InputsAsNumpy())) if j >= 0]
         made = [tensors[j] for j in map(int, _list(node.OutputsAsNumpy())) if j >= 0]
-        weight_bytes = sum(carried.get(id(each), 0) for each in given)
-        if operator == "DEQUANTIZE" and weight_bytes and made:
-            carried[id(made[0])] = weight_bytes
-            weight_bytes = 0
+        weights = [carried[id(each)] for each in given if id(each) in carried]
+        if operator == "DEQUANTIZE" and weights and made:
+            carried[id(made[0])] = weights[0]
+            yield Layer(made[0].name, operator)
+            continue
+        read = sum(each.held_bytes for each in weights)
         moved = [each for each in (*given, *made) if id(each) not in carried]
+        fresh = {each.buffer: each for each in weights if each.buffer not in used}
+        used.update(fresh)
         yield Layer(
-            made[0].name if made else operator,
-            operator,
-            _macs(operator, given, made) // batch,
-            weight_bytes,
-            sum(each.size_bytes for each in moved if not each.held_bytes) // batch,
+            name=made[0].name if made else operator,
+            operator=operator,
+            macs=_macs(operator, given, made) // batch,
+            weight_bytes=(
+                min(read, sum(each.size_bytes for each in made)) if operator in _LOOKUPS else read
+            ),
+            activation_bytes=(
+                0
+                if operator in _VIEWS
+                else sum(each.size_bytes for each in moved if not each.held_bytes) // batch
+            ),
+            parameters=sum(math.prod(each.shape) for each in fresh.values()),
+            held_bytes=sum(each.held_bytes for each in fresh.values()),
         )
 
 

@@ -1,11 +1,10 @@
 """Runs PyTorch models of both forms on the CPU."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from distillfarm.compression import torch_exports, torch_models
 from distillfarm.compression.datasets import Array
@@ -15,9 +14,9 @@ from distillfarm.domain.model import Signature
 
 
 class ModulePredictor(Predictor):
-    """A module in evaluation mode that takes its inputs by position."""
+    """A module in evaluation mode, or what is called like one, with its inputs by position."""
 
-    def __init__(self, module: nn.Module, signature: Signature) -> None:
+    def __init__(self, module: Callable[..., object], signature: Signature) -> None:
         self._module = module
         self.signature = signature
 
