@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest
 
 # What the demo needs, and what the tests need beyond it (TensorFlow alone is 2 GB).
 EXTRAS := agent,controller,compression,litert
-TEST_EXTRAS := $(EXTRAS),tensorflow,postgres,s3,dev
+TEST_EXTRAS := $(EXTRAS),tensorflow,coreml,executorch,postgres,s3,dev
 
 # The pins stand for these versions; the first that can make an environment is taken.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
@@ -67,12 +67,13 @@ $(BIN)/python:
 	@[ -n "$(PYTHON)" ] || { echo "distillfarm needs Python 3.11 to 3.13 with venv and pip (on Debian: apt install python3-venv); or name one: make PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# hatchling comes first so that every build uses the pinned one instead of fetching its own;
+# hatchling and setuptools (for antlr4, which executorch needs and which has no wheel) come first so
+# that every build uses the pinned ones instead of fetching its own;
 # --no-compile leaves byte code to the first import, which needs only a part of it.
 define INSTALL
 	@echo "Setting up $(VENV) with distillfarm[$(1)]; the first time takes minutes"
 	@date +%s > $(VENV)/.begun
-	@$(PIP) install --quiet --no-compile --constraint constraints.txt hatchling editables
+	@$(PIP) install --quiet --no-compile --constraint constraints.txt hatchling editables setuptools
 	@$(PIP) install --quiet --no-compile --constraint constraints.txt --no-build-isolation --editable ".[$(1)]"
 	@$(PIP) install --quiet --no-compile --no-deps --requirement requirements-litert.txt
 	@echo "$(VENV) is ready after $$(( $$(date +%s) - $$(cat $(VENV)/.begun) )) s: $$(du -sh $(VENV) | cut -f1)"
@@ -89,7 +90,7 @@ $(TEST_STAMP): $(PINS) | $(BIN)/python
 .PHONY: constraints
 constraints: $(TEST_STAMP)  ## write constraints.txt anew from the environment, after upgrading in it
 	{ sed -n '/^#/p' constraints.txt; \
-	  $(PIP) freeze --exclude-editable | grep -vE '^(litert-torch|litert-converter)=' | sed 's/+cpu$$//'; \
+	  $(PIP) freeze --all --exclude-editable | grep -vE '^(pip|litert-torch|litert-converter)=' | sed 's/+cpu$$//'; \
 	} > constraints.new
 	mv constraints.new constraints.txt
 

@@ -21,8 +21,6 @@ KNOWN = {
         "jaxtyping",
         "kagglehub",
         "multipledispatch",
-        "sentencepiece",
-        "tabulate",
         "transformers",
     )
 } | {("litert-converter", name) for name in ("lark", "xdsl")}
