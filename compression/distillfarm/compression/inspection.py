@@ -17,29 +17,43 @@ def inspect(
     path: Path,
     *,
     factory: str = "",
+    data: Path | None = None,
+    evaluator: str = "",
     report: Callable[[float, str], None] = tasks.ignore_progress,
     cancelled: Callable[[], bool] = tasks.never_cancelled,
     limits: Limits = LIMITS,
 ) -> Analysis:
-    """Read and analyse the model at ``path``; ``factory`` is ``file.py:function`` or empty.
+    """Read and analyse the model at ``path``.
+
+    ``factory`` and ``evaluator`` are ``file.py:function`` or empty. With ``data``, an .npz as a
+    study takes it, the analysis says what each layer minds.
 
     Raises:
-        InvalidRequest: there is no such file, or ``factory`` is not of that form.
+        InvalidRequest: there is no such file, the data do not fit the model, or ``factory`` or
+            ``evaluator`` is not of that form.
         ModelRejected: the model is hostile, damaged or of an unknown format.
         MissingExtra: the framework of its format is not installed.
     """
     factory_path, function = split_factory(factory)
+    evaluator_path, metric = split_factory(evaluator, "evaluator")
+    if data is not None and not data.is_file():
+        raise InvalidRequest(f"data: there is no file {data}")
+    if evaluator and data is None:
+        raise InvalidRequest("an evaluator judges answers on data; give --data too")
     with TemporaryDirectory(prefix="distillfarm-inspect-") as scratch:
         request = ingest.IngestRequest(
             path=str(model_file(path, Path(scratch)).resolve()),
             folder=f"{scratch}/work",
             factory=str(factory_path.resolve()) if factory_path else "",
             factory_function=function,
+            data=str(data.resolve()) if data else "",
+            evaluator=str(evaluator_path.resolve()) if evaluator_path else "",
+            evaluator_function=metric,
         )
         return ingest.look_at(request, limits=limits, report=report, cancelled=cancelled)
 
 
-def split_factory(factory: str) -> tuple[Path | None, str]:
+def split_factory(factory: str, what: str = "factory") -> tuple[Path | None, str]:
     """The file and the function of ``file.py:function``; nothing of an empty text.
 
     Raises:
@@ -49,7 +63,7 @@ def split_factory(factory: str) -> tuple[Path | None, str]:
         return None, ""
     file, _, function = factory.rpartition(":")
     if not file or not function.isidentifier():
-        raise InvalidRequest(f"factory {factory!r}: write file.py:function")
+        raise InvalidRequest(f"{what} {factory!r}: write file.py:function")
     if not Path(file).is_file():
-        raise InvalidRequest(f"factory {factory!r}: there is no file {file}")
+        raise InvalidRequest(f"{what} {factory!r}: there is no file {file}")
     return Path(file), function

@@ -1,7 +1,7 @@
 """Finds passes and exporters by name among the installed entry points."""
 
-from collections.abc import Iterable
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
 from typing import cast
 
 from distillfarm.compression.protocols import Exporter, Pass
@@ -32,12 +32,17 @@ def exporter(runtime: Runtime) -> Exporter:
 
 def known(group: str) -> list[str]:
     """The names registered in an entry-point group, sorted."""
-    return sorted(each.name for each in entry_points(group=group))
+    return sorted(each.name for each in _entries(group))
 
 
 def _load(group: str, kind: str, name: str) -> object:
-    found: Iterable[EntryPoint] = entry_points(group=group, name=name)
-    for entry in found:
+    for entry in _entries(group).select(name=name):
         factory = entry.load()
         return factory()
     raise InvalidRequest(f"there is no {kind} {name!r}; use one of {', '.join(known(group))}")
+
+
+@cache
+def _entries(group: str) -> EntryPoints:
+    # Reading the metadata of every installed distribution takes a while, and they do not change.
+    return entry_points(group=group)

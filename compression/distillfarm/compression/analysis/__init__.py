@@ -14,7 +14,7 @@ from distillfarm.compression.analysis.roofline import measure_host
 from distillfarm.compression.analysis.sensitivity import Question, Sensitivities, sensitivities
 from distillfarm.compression.inference import open_model
 from distillfarm.compression.protocols import WorkingModel
-from distillfarm.domain.errors import ModelRejected
+from distillfarm.domain.errors import InvalidRequest, ModelRejected
 from distillfarm.domain.model import Analysis, ModelFormat, OperatorCount, Signature
 from distillfarm.sandbox.text import one_line
 
@@ -67,13 +67,9 @@ def analyse(
     timed = _timed(model, signature, threads)
     sensed = _NOTHING
     if question is not None:
-        share = 1 - _TIMED
-        sensed = sensitivities(
-            model,
-            signature,
-            facts.layers,
-            question,
-            lambda done, text: report(_TIMED + share * done, text),
+        rest = 1 - _TIMED
+        sensed = _sensed(
+            model, signature, facts, question, lambda done, text: report(_TIMED + rest * done, text)
         )
     return _told(model, signature, facts, timed, sensed)
 
@@ -94,9 +90,30 @@ def _timed(model: WorkingModel, signature: Signature, threads: int) -> Timed:
             each.name: np.zeros(sample_shape(each.shape), each.dtype) for each in signature.inputs
         }
         whole_us = timed_runs(lambda: predictor.run(zeros), runs)
-    except ModelRejected as error:
-        return Timed({}, 0, (), "", missing=str(error))
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001  as in ``_sensed``
+        return Timed({}, 0, (), "", missing=_what(error))
     return Timed({}, 0, whole_us, "", missing=_NO_PROFILER[model.format])
+
+
+def _sensed(
+    model: WorkingModel, signature: Signature, facts: Facts, question: Question, report: Report
+) -> Sensitivities:
+    try:
+        return sensitivities(model, signature, facts.layers, question, report)
+    except (InvalidRequest, MemoryError, OSError) as error:
+        if not isinstance(error, ModelRejected):
+            raise
+        return Sensitivities((), f"no layer could be treated alone: {_what(error)}")
+    except Exception as error:  # noqa: BLE001
+        # Frameworks raise anything on somebody's model, and an analysis without this part is
+        # worth more than none.
+        return Sensitivities((), f"no layer could be treated alone: {_what(error)}")
+
+
+def _what(error: Exception) -> str:
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 def _told(

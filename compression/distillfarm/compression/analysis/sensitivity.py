@@ -25,7 +25,7 @@ from distillfarm.sandbox.text import one_line
 
 Report = Callable[[float, str], None]
 
-SAMPLES = 256
+FEWEST_SAMPLES, SAMPLES = 32, 256
 MAX_LAYERS = 40
 SECONDS = 60.0
 _EDITORS = {
@@ -36,6 +36,8 @@ _EDITORS = {
     ModelFormat.TORCH_MODULE: "torch_edits",
 }
 _FEWEST_VALUES = 64
+# Of all samples together, for one layer and technique: some seconds on one thread.
+_MACS = 20_000_000_000
 _TINY = 1e-12
 _CLOSE = 1e-3
 # What stands for a divergence of an answer that is no number; JSON knows no infinity.
@@ -86,8 +88,9 @@ def sensitivities(
 ) -> Sensitivities:
     """Every technique on every layer alone, the layers with the most parameters first.
 
-    On at most ``SAMPLES`` of the selection split, ``MAX_LAYERS`` layers and for about ``SECONDS``:
-    the same numbers for the same model and data, though how many depends on the computer.
+    On at most ``SAMPLES`` of the selection split (fewer for a model that computes much),
+    ``MAX_LAYERS`` layers and for about ``SECONDS``: the same numbers for the same model and data,
+    though how many depends on the computer.
 
     Raises:
         InvalidRequest: the data do not fit the model or the metric.
@@ -95,7 +98,8 @@ def sensitivities(
     if model.format not in _EDITORS:
         return Sensitivities((), f"no layer of a {model.format.value} can be treated alone")
     selection = load_for_passes(question.data, signature, question.split_seed).selection
-    samples = selection.take(slice(SAMPLES))
+    macs = sum(each.macs for each in layers)
+    samples = selection.take(slice(max(FEWEST_SAMPLES, min(SAMPLES, _MACS // max(macs, 1)))))
     editor: Editor = import_module(
         f"distillfarm.compression.analysis.{_EDITORS[model.format]}"
     ).editor(model, signature, layers)
@@ -105,23 +109,30 @@ def sensitivities(
         (each for each in editor.layers if each.parameters >= _FEWEST_VALUES),
         key=lambda each: (-each.parameters, each.name),
     )
+    asked = [
+        (layer, technique)
+        for layer in chosen[:MAX_LAYERS]
+        for technique in WEIGHTS
+        if technique != "prune" or layer.prunable
+    ]
     found: list[Sensitivity] = []
     started_s = time.monotonic()
-    for index, layer in enumerate(chosen[:MAX_LAYERS]):
+    for layer, technique in asked:
         if time.monotonic() - started_s > SECONDS:
-            return Sensitivities(tuple(found), _left_out(index, len(chosen)))
-        report(index / min(len(chosen), MAX_LAYERS), f"sensitivity of {one_line(layer.name, 60)}")
-        for technique in WEIGHTS:
-            if technique != "prune" or layer.prunable:
-                outputs = editor.answers(samples, layer.name, technique)
-                divergence, drop_points = _compared(own, outputs, samples, question.metric)
-                name = one_line(layer.name, MAX_NAME_CHARACTERS)
-                found.append(Sensitivity(name, technique, divergence, drop_points))
-    return Sensitivities(tuple(found), _left_out(min(len(chosen), MAX_LAYERS), len(chosen)))
+            break
+        report(len(found) / len(asked), f"{technique} of {one_line(layer.name, 60)}")
+        outputs = editor.answers(samples, layer.name, technique)
+        divergence, drop_points = _compared(own, outputs, samples, question.metric)
+        name = one_line(layer.name, MAX_NAME_CHARACTERS)
+        found.append(Sensitivity(name, technique, divergence, drop_points))
+    return Sensitivities(tuple(found), _left_out(found, chosen))
 
 
-def _left_out(done: int, total: int) -> str:
-    return f"sensitivity of the {done} largest of {total} layers only" if done < total else ""
+def _left_out(found: Sequence[Sensitivity], chosen: Sequence[Treatable]) -> str:
+    done = len({each.layer for each in found})
+    if done == len(chosen):
+        return ""
+    return f"what techniques cost was asked of the {done} largest of {len(chosen)} layers only"
 
 
 def _compared(

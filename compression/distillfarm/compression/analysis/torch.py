@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.profiler import record_function
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -87,8 +88,8 @@ def listen(model: Subject, signature: Signature) -> Facts:
     """
     batch = max(1, signature.inputs[0].shape[0])
     listener = _Listener(model)
-    # oneDNN's fused LSTM hides its products from the listener.
-    with torch.backends.mkldnn.flags(enabled=False):
+    # oneDNN's fused LSTM and the fused attention of CPUs hide their products from the listener.
+    with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
         _run(model, signature, listener)
     sizes: Counter[str] = Counter()
     for _, tensor in (*model.weights, *model.buffers):

@@ -13,6 +13,7 @@ from distillfarm.domain.variant import Candidate, Recipe
 # Candidates of the space's own order to look at before the estimator has anything to say.
 _BLIND_LOOKS = 4
 _TRIES_PER_ASK = 50
+_TARGET, _QUANTISED = "target", "quantised"
 
 
 class TpeSampler:
@@ -20,7 +21,8 @@ class TpeSampler:
 
     A pure function of space, seed and what it was told: a fresh Optuna study is filled with the
     history at every ``ask``, so that a study that was killed proposes the same when replayed. The
-    estimator sees a candidate as its target, training and quantisation. Bergstra et al.,
+    estimator sees a candidate as its target, its quantisation, and each way to train apart: what
+    it learns of ``prune(ratio=0.7)`` holds with and without a student. Bergstra et al.,
     "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011; the multi-objective form is Ozaki
     et al., "Multiobjective Tree-Structured Parzen Estimator", JAIR 2022.
     """
@@ -30,7 +32,8 @@ class TpeSampler:
         self._seed = seed
         self._told: dict[Candidate, Observation] = {}
         self._asked: dict[Candidate, None] = {}
-        self._distributions = _distributions(self._space) if self._space else {}
+        self._trainers = _trainers(self._space)
+        self._distributions = self._seen_choices() if self._space else {}
 
     def ask(self, count: int) -> Sequence[Candidate]:
         """Untried candidates: first a few in the space's order, then the estimator's choice."""
@@ -54,10 +57,11 @@ class TpeSampler:
         study = self._study()
         if study is None:
             return untried[0]
-        by_features = {tuple(_features(each).items()): each for each in untried}
+        # Of several with the same features, orders of the same passes, the first comes first.
+        by_features = {tuple(self._features(each).values()): each for each in reversed(untried)}
         for _ in range(_TRIES_PER_ASK):
             trial = study.ask(self._distributions)
-            chosen = by_features.get(tuple((name, trial.params[name]) for name in _FEATURES))
+            chosen = by_features.get(tuple(trial.params[name] for name in self._distributions))
             if chosen is not None:
                 return chosen
             study.tell(trial, state=TrialState.FAIL)
@@ -77,7 +81,7 @@ class TpeSampler:
         for observation in scored:
             study.add_trial(
                 create_trial(
-                    params=_features(observation.candidate),
+                    params=self._features(observation.candidate),
                     distributions=self._distributions,
                     values=list(observation.objectives or ()),
                     constraints={
@@ -88,25 +92,29 @@ class TpeSampler:
             )
         return study
 
+    def _features(self, candidate: Candidate) -> dict[str, str]:
+        """A candidate as the estimator sees it: target, quantisation, each way to train.
 
-_FEATURES = ("target", "trained", "quantised")
+        A bit of structure is worth many trials: with passes by position the estimator was no
+        better than chance on the conformance test's landscape, because a recipe without training
+        moves its quantiser to the first place.
+        """
+        passes = candidate.recipe.passes
+        quantised = Recipe(tuple(each for each in passes if each.name in QUANTISERS))
+        trained = {
+            name: str(Recipe(tuple(each for each in passes if each.name == name)))
+            for name in self._trainers
+        }
+        return {_TARGET: str(candidate.target), _QUANTISED: str(quantised), **trained}
+
+    def _seen_choices(self) -> dict[str, BaseDistribution]:
+        rows = [self._features(each) for each in self._space]
+        return {
+            name: CategoricalDistribution(sorted({row[name] for row in rows})) for name in rows[0]
+        }
 
 
-def _features(candidate: Candidate) -> dict[str, str]:
-    """A candidate as the estimator sees it: what was trained and how it was quantised, apart.
-
-    A bit of structure is worth many trials: with passes by position the estimator was no better
-    than chance on the conformance test's landscape, because a recipe without training moves its
-    quantiser to the first place.
-    """
-    passes = candidate.recipe.passes
-    trained = Recipe(tuple(each for each in passes if each.name not in QUANTISERS))
-    quantised = Recipe(tuple(each for each in passes if each.name in QUANTISERS))
-    return dict(zip(_FEATURES, (str(candidate.target), str(trained), str(quantised)), strict=True))
-
-
-def _distributions(space: Sequence[Candidate]) -> dict[str, BaseDistribution]:
-    rows = [_features(each) for each in space]
-    return {
-        name: CategoricalDistribution(sorted({row[name] for row in rows})) for name in _FEATURES
-    }
+def _trainers(space: Sequence[Candidate]) -> tuple[str, ...]:
+    """The passes that train, by name."""
+    names = {each.name for candidate in space for each in candidate.recipe.passes}
+    return tuple(sorted(names.difference(QUANTISERS)))
