@@ -1,19 +1,23 @@
 """Every candidate that is proposed can be planned, and none that cannot be trained is proposed."""
 
+import dataclasses
+
 import pytest
 
-from distillfarm.compression import compress
+from distillfarm.compression import compress, registry
 from distillfarm.compression.candidates import propose
 from distillfarm.domain.hardware import parse_target
 from distillfarm.domain.model import (
     Analysis,
+    LayerCost,
     ModelFormat,
     OperatorCount,
+    Sensitivity,
     Signature,
     TensorSpec,
 )
 
-TARGETS = (parse_target("onnxruntime"), parse_target("litert"))
+TARGETS = tuple(map(parse_target, ("onnxruntime", "litert", "coreml", "executorch")))
 IMAGE = TensorSpec("x", "float32", (-1, 3, 32, 32))
 SCORES = TensorSpec("s", "float32", (-1, 10))
 
@@ -53,3 +57,50 @@ def test_without_a_student_nothing_is_distilled() -> None:
 def test_dynamic_int8_is_no_candidate_for_convolutions_on_onnx_runtime() -> None:
     space = propose(analysis(ModelFormat.ONNX, IMAGE, operator="Conv"), TARGETS)
     assert not any("int8_dynamic on onnxruntime" in str(each) for each in space)
+
+
+def recipes(found: Analysis, target: str) -> list[str]:
+    return [str(each.recipe) for each in propose(found, [parse_target(target)])]
+
+
+def test_only_passes_that_are_installed_are_proposed() -> None:
+    space = propose(analysis(ModelFormat.TORCH_MODULE, IMAGE), TARGETS)
+    names = {each.name for candidate in space for each in candidate.recipe.passes}
+    assert names <= set(registry.known(registry.PASSES))
+    assert {"distill", "prune", "int8_static"} <= names
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "litert", "coreml", "executorch"])
+def test_a_quantiser_alone_is_the_first_look_and_the_untouched_model_the_last(target: str) -> None:
+    found = recipes(analysis(ModelFormat.TORCH_MODULE, IMAGE, operator="Conv"), target)
+    assert found[0] == {"coreml": "fp16", "executorch": "int8_xnnpack"}.get(target, "int8_static")
+    assert found[-1] == "original"
+    assert found[1].startswith("distill(width=0.5)+prune(ratio=0.5)+")
+
+
+def test_what_only_packs_smaller_is_never_proposed() -> None:
+    space = propose(analysis(ModelFormat.TORCH_MODULE, IMAGE), TARGETS)
+    assert not any(name in str(each) for each in space for name in ("sparsify", "cluster"))
+
+
+def test_a_model_that_minds_pruning_is_pruned_gently_first() -> None:
+    calm = analysis(ModelFormat.TORCH_MODULE, IMAGE)
+    minds = dataclasses.replace(calm, sensitivity=(Sensitivity("conv", "prune", 0.9, 30.0),))
+    first = [
+        next(each for each in recipes(found, "litert") if each.startswith("prune"))
+        for found in (calm, minds)
+    ]
+    assert first == ["prune(ratio=0.5)+int8_static", "prune(ratio=0.3)+int8_static"]
+
+
+def test_a_recurrent_model_is_quantised_dynamically_first() -> None:
+    found = analysis(ModelFormat.TORCH_MODULE, IMAGE)
+    # PyTorch runs it as products; the layer's own name tells.
+    gru = LayerCost("gru", "GRU", 1000, 1000, 4000, 100)
+    assert recipes(found, "litert")[0] == "int8_static"
+    assert recipes(dataclasses.replace(found, layers=(gru,)), "litert")[0] == "int8_dynamic"
+
+
+def test_four_bits_are_no_candidate_where_convolutions_do_the_work() -> None:
+    found = recipes(analysis(ModelFormat.TORCH_MODULE, IMAGE, operator="Conv"), "onnxruntime")
+    assert not any("int4" in each for each in found)

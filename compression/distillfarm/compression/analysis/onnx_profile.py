@@ -42,7 +42,7 @@ class _Arguments(msgspec.Struct):
     op_name: str = ""
 
 
-class _Event(msgspec.Struct):
+class Event(msgspec.Struct):
     """One entry of the profile: what is read of it."""
 
     cat: str
@@ -76,8 +76,8 @@ def times(model: WorkingModel, signature: Signature, runs: Runs) -> Timed:
             raise ModelRejected(f"ONNX Runtime cannot run the model on zeros: {error}") from error
         content = Path(watched.end_profiling()).read_bytes()
         optimised = onnx.load(folder / "optimised.onnx")
-    trace = _Trace(original.graph, optimised.graph)
-    samples = [_by_layer(run, trace) for run in _runs(content)[_WARM_UP:]]
+    trace = Trace(original.graph, optimised.graph)
+    samples = [by_layer(run, trace) for run in inferences(content)[_WARM_UP:]]
     found = middle(samples)
     elsewhere_us = found.pop("", 0.0)
     profiler = f"ONNX Runtime {onnxruntime.__version__}'s profile"
@@ -111,9 +111,9 @@ def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
             yield from _nodes(body)
 
 
-def _runs(content: bytes) -> list[list[_Event]]:
+def inferences(content: bytes) -> list[list[Event]]:
     """The events of every inference."""
-    events = msgspec.json.decode(content, type=list[_Event])
+    events = msgspec.json.decode(content, type=list[Event])
     inferences = [each for each in events if each.name == "model_run"]
     kernels = [each for each in events if each.cat == "Node" and each.name.endswith(_KERNEL)]
     return [
@@ -121,7 +121,7 @@ def _runs(content: bytes) -> list[list[_Event]]:
     ]
 
 
-def _by_layer(run: Sequence[_Event], trace: "_Trace") -> dict[str, float]:
+def by_layer(run: Sequence[Event], trace: "Trace") -> dict[str, float]:
     """Microseconds by layer; under no name those of kernels that belong to none."""
     found: dict[str, float] = defaultdict(float)
     for each in run:
@@ -130,7 +130,7 @@ def _by_layer(run: Sequence[_Event], trace: "_Trace") -> dict[str, float]:
     return dict(found)
 
 
-class _Trace:
+class Trace:
     """Finds the layer that a kernel of the optimised graph stands for."""
 
     def __init__(self, original: GraphProto, optimised: GraphProto) -> None:
