@@ -88,7 +88,7 @@ def trained(kind: str, folder: Path) -> Problem:
     module = build(config)
     _train(module, torch.from_numpy(inputs), torch.from_numpy(labels))
     model = torch_models.TorchModel(module, torch_models.ModuleSpec(signature, zoo=config))
-    return _problem(folder, model, x=inputs, label=labels)
+    return stored(folder, model, x=inputs, label=labels)
 
 
 def recurrent_trap(folder: Path) -> Problem:
@@ -104,7 +104,7 @@ def recurrent_trap(folder: Path) -> Problem:
     module = torch_models.run_factory(TRAP_FACTORY, "build").eval()
     spec = torch_models.ModuleSpec(signature, factory_function="build")
     model = torch_models.TorchModel(module, spec, TRAP_FACTORY)
-    return _problem(folder, model, sequence=sequences, label=labels)
+    return stored(folder, model, sequence=sequences, label=labels)
 
 
 def disturbed(problem: Problem, path: Path) -> WorkingModel:
@@ -116,7 +116,8 @@ def disturbed(problem: Problem, path: Path) -> WorkingModel:
     return WorkingModel(path, ModelFormat.TORCH_MODULE)
 
 
-def _problem(folder: Path, model: torch_models.TorchModel, **arrays: np.ndarray) -> Problem:
+def stored(folder: Path, model: torch_models.TorchModel, **arrays: np.ndarray) -> Problem:
+    """A model and its data as files in a new folder ``folder``."""
     folder.mkdir(parents=True)
     np.savez(folder / "data.npz", allow_pickle=False, **arrays)
     torch_models.write(model, folder / "model.zip")

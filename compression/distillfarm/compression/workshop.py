@@ -275,7 +275,6 @@ class Workshop:
                 )
             except (ModelRejected, TaskCrashed) as error:
                 raise ExportRefused(f"the file for {target} does not run: {error}") from error
-            conversion = _conversion(variant)
             return Exported(
                 candidate=Candidate(variant.recipe, target),
                 artifact=variant.artifact,
@@ -287,8 +286,7 @@ class Workshop:
                 inputs_digest=self._blobs.put_file(Path(found.inputs)),
                 expected_digest=self._blobs.put_file(Path(found.expected)),
                 tolerance=found.tolerance,
-                # Without a conversion the file is the source's own.
-                max_abs_error=conversion.max_abs_error if conversion else 0.0,
+                max_abs_error=_max_abs_error(variant, teacher),
                 unverified=_unverified(variant),
                 reports=variant.reports,
                 packed_bytes=found.packed_bytes,
@@ -394,6 +392,14 @@ def _question(
 
 def _conversion(variant: Variant) -> PassReport | None:
     return next((each for each in variant.reports if each.spec.name == CONVERSION), None)
+
+
+def _max_abs_error(variant: Variant, teacher: Variant) -> float | None:
+    """0 for the source's own format; None where a pass wrote the format, or nothing compared."""
+    conversion = _conversion(variant)
+    if conversion is not None:
+        return conversion.max_abs_error
+    return 0.0 if variant.artifact.format is teacher.artifact.format else None
 
 
 def _unverified(variant: Variant) -> str:

@@ -115,6 +115,40 @@ def test_the_source_exported_as_it_is_has_lost_nothing(shop: Shop, teacher: Vari
         assert (drop.value, drop.low, drop.high) == (0.0, 0.0, 0.0)
 
 
+def test_a_core_ml_artifact_says_that_nobody_ran_it_and_whose_quality_it_shows(
+    shop: Shop, teacher: Variant
+) -> None:
+    exported = shop.build(teacher, "int8_dynamic+deployment(ios=17)", "coreml")
+    assert exported.artifact.format is ModelFormat.COREML
+    assert exported.max_abs_error is None
+    assert "Core ML runs on Apple's systems alone" in exported.unverified
+    assert exported.unverified.endswith(
+        "quality is that of the model before the export, before int8_dynamic+deployment(ios=17)"
+    )
+    conversion, quantised, deployed = exported.reports
+    assert quantised.quality is None
+    assert deployed.quality is None
+    assert quantised.size_after_bytes < 0.5 * conversion.size_after_bytes
+    original = shop.build(teacher, "original", "onnxruntime")
+    assert exported.quality == original.quality
+    assert exported.test_quality == original.test_quality
+    expected = dict(np.load(shop.blobs.path(exported.expected_digest)))
+    assert expected["scores"].shape == (8, tiny_models.CLASSES)
+    assert exported.tolerance == 0.1
+
+
+def test_int8_for_executorch_is_judged_by_running_it(shop: Shop, teacher: Variant) -> None:
+    exported = shop.build(teacher, "int8_xnnpack", "executorch")
+    assert exported.artifact.format is ModelFormat.EXECUTORCH
+    assert exported.unverified == ""
+    assert exported.max_abs_error is None  # a pass wrote the file: its quality is what counts
+    (report,) = exported.reports
+    assert report.quality is not None
+    assert report.quality.value > 0.9
+    assert report.notes[0] == "quantised 3 of 3 operators with weights; left: none"
+    assert exported.artifact.size_bytes < 0.5 * teacher.artifact.size_bytes
+
+
 def test_a_pass_that_destroys_the_model_is_refused_by_name(
     trap: tiny_models.Problem, tmp_path: Path
 ) -> None:
