@@ -81,9 +81,8 @@ def _trainers(analysis: Analysis) -> tuple[str, ...]:
     """Pruning and factorising need the module itself; a student needs only answers to learn."""
     module = analysis.format is ModelFormat.TORCH_MODULE
     factored = _share(analysis, _DENSE) > _DOMINANT
-    pruned = _PRUNED
-    if _hurts(analysis, "prune"):
-        pruned = tuple(reversed(_PRUNED))  # the gentlest first
+    # Where pruning has been seen to hurt, the gentlest first.
+    pruned = sorted(_PRUNED) if _hurts(analysis, "prune") else _PRUNED
     own = (*pruned, *((_FACTORED,) if factored else ())) if module else ()
     if not _has_student(analysis):
         return own

@@ -1,6 +1,8 @@
 """What layers cost, held against counts that others make, or that are made by hand."""
 
 import dataclasses
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import format_models
@@ -18,6 +20,7 @@ from distillfarm.compression.zoo.config import student
 from distillfarm.compression.zoo.modules import build
 from distillfarm.domain.model import Analysis, LayerCost, ModelFormat, Signature, TensorSpec
 
+Arrays = Mapping[str, np.ndarray]
 KINDS = ("image", "tokens", "sequence", "vector")
 
 
@@ -69,7 +72,7 @@ def test_a_module_counts_as_pytorch_counts_it(tmp_path: Path, kind: str) -> None
     assert sum(each.parameters for each in found.layers) == parameters
 
 
-def math_attention() -> torch.nn.attention.sdpa_kernel:  # type: ignore[valid-type]
+def math_attention() -> AbstractContextManager[None]:
     return torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
 
 
@@ -107,7 +110,7 @@ def test_a_table_is_read_by_the_rows_that_are_asked_for(tmp_path: Path) -> None:
     length, width, vocabulary = 10, 64, 40
     assert table.parameters == vocabulary * width
     assert table.weight_bytes == 4 * length * width
-    by_hand = {"w": np.ones((40, 8), np.float32), "rows": np.arange(3, dtype=np.int64)}
+    by_hand: Arrays = {"w": np.ones((40, 8), np.float32), "rows": np.arange(3, dtype=np.int64)}
     nodes = [
         helper.make_node("Gather", ["w", "rows"], ["g"], "gather"),
         helper.make_node("MatMul", ["x", "g"], ["y"], "product"),
@@ -118,7 +121,7 @@ def test_a_table_is_read_by_the_rows_that_are_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_reshape_moves_nothing_and_eight_bits_are_read_as_eight_bits(tmp_path: Path) -> None:
-    weights = {
+    weights: Arrays = {
         "q": np.ones((6, 5), np.int8),
         "scale": np.ones(5, np.float32),
         "zero": np.zeros(5, np.int8),
@@ -180,3 +183,12 @@ def test_a_tflite_convolution_is_counted_by_hand() -> None:
     assert layer.activation_bytes == 4 * (3 * 32 * 32 + made)
     moved = sum(each.weight_bytes + each.activation_bytes for each in found.layers)
     assert found.traffic_bytes == moved
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "published_gmacs"), [("resnet50", 4.09), ("squeezenet", 0.35)])
+def test_known_networks_cost_what_is_published(name: str, published_gmacs: float) -> None:
+    """The figures are torchvision's (GFLOPS in its table of models are multiply-accumulates)."""
+    path = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / f"light_{name}.onnx"
+    found = analysis.count(WorkingModel(path, ModelFormat.ONNX))
+    assert found.macs / 1e9 == pytest.approx(published_gmacs, abs=0.005)

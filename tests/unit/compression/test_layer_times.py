@@ -109,7 +109,10 @@ def test_a_model_that_does_not_run_on_zeros_is_analysed_without_times(tmp_path: 
         helper.make_node("Sub", ["rows", "many"], ["beyond"]),
         helper.make_node("Gather", ["w", "beyond"], ["y"], "gather"),
     ]
-    weights = {"w": np.ones((4, 2), np.float32), "many": np.array([99], np.int64)}
+    weights: dict[str, np.ndarray] = {
+        "w": np.ones((4, 2), np.float32),
+        "many": np.array([99], np.int64),
+    }
     model = format_models.model_of(nodes, {"x": [1]}, {"y": [1, 2]}, weights)
     onnx.save(model, tmp_path / "model.onnx")
     found = analysis.analyse(WorkingModel(tmp_path / "model.onnx", ModelFormat.ONNX), 1, silent)

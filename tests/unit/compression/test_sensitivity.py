@@ -7,11 +7,18 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
 from torch import nn
 
 from distillfarm.compression import analysis, torch_models
 from distillfarm.compression.analysis import onnx_edits, sensitivity, tflite_edits, torch_edits
-from distillfarm.compression.analysis.sensitivity import Question, kl_divergence, relative_error
+from distillfarm.compression.analysis.sensitivity import (
+    Editor,
+    Question,
+    kl_divergence,
+    relative_error,
+)
 from distillfarm.compression.analysis.torch import Subject
 from distillfarm.compression.analysis.treatments import int4, int8, low_rank, prune
 from distillfarm.compression.datasets import Samples
@@ -24,10 +31,14 @@ from distillfarm.domain.model import (
     ArtifactRef,
     Dataset,
     ModelFormat,
+    Signature,
     SourceModel,
+    TensorSpec,
 )
 from distillfarm.sandbox.limits import Limits
 from distillfarm.wire.blobs import LocalBlobs
+
+Floats = NDArray[np.float32]
 
 
 def silent(_done: float, _text: str) -> None:
@@ -38,7 +49,13 @@ def asked(model: WorkingModel, data: Path) -> Analysis:
     return analysis.analyse(model, 1, silent, Question(data, 0, Accuracy()))
 
 
-def random(*shape: int) -> np.ndarray:
+def told(edits: Editor, samples: Samples, layer: str = "", technique: str = "") -> Floats:
+    """The only output."""
+    (scores,) = edits.answers(samples, layer, technique).values()
+    return scores.astype(np.float32)
+
+
+def random(*shape: int) -> Floats:
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
@@ -89,9 +106,9 @@ def test_only_the_layer_asked_for_is_treated_and_it_is_put_back(
         [analysis.layers.Layer(each.name, each.operator, each.macs) for each in found.layers],
     )
     samples = Samples({"x": random(8, 1, 12, 12)}, np.zeros(8, np.int64))
-    own = edits.answers(samples)["scores"]
-    treated = edits.answers(samples, "body.3", "prune")["scores"]
-    again = edits.answers(samples)["scores"]
+    own = told(edits, samples)
+    treated = told(edits, samples, "body.3", "prune")
+    again = told(edits, samples)
     np.testing.assert_array_equal(own, again)
 
     module = torch_models.read(image_problem.model.path).module
@@ -126,16 +143,16 @@ def test_eight_bits_round_what_the_layer_takes_in_too() -> None:
     with torch.no_grad():
         module.get_parameter("0.weight").copy_(torch.eye(2))
     subject = Subject(module, list(module.named_parameters()), (), 4, {}, {})
-    signature = tiny_models.Signature(
-        (tiny_models.TensorSpec("x", "float32", (-1, 2)),),
-        (tiny_models.TensorSpec("y", "float32", (-1, 2)),),
+    signature = Signature(
+        (TensorSpec("x", "float32", (-1, 2)),),
+        (TensorSpec("y", "float32", (-1, 2)),),
     )
     layers = [analysis.layers.Layer("0", "Linear", macs=4)]
     edits = torch_edits.TorchEditor(subject, signature, layers, outputs_last=False)
     samples = Samples({"x": np.array([[100.0, 0.1]], np.float32)}, np.zeros(1, np.int64))
     # The weights are exact in 8 bits; 0.1 is less than half a step of a range of 100.
-    np.testing.assert_allclose(edits.answers(samples, "0", "int8")["y"], [[100, 0]], atol=1e-4)
-    np.testing.assert_allclose(edits.answers(samples)["y"], [[100, 0.1]], atol=1e-4)
+    np.testing.assert_allclose(told(edits, samples, "0", "int8"), [[100, 0]], atol=1e-4)
+    np.testing.assert_allclose(told(edits, samples), [[100, 0.1]], atol=1e-4)
 
 
 def test_onnx_and_tflite_are_treated_as_the_module_would_be() -> None:
@@ -147,7 +164,7 @@ def test_onnx_and_tflite_are_treated_as_the_module_would_be() -> None:
         ("dense", False),
     ]
     module = format_models.torch_module()
-    to_array = format_models.numpy_helper.to_array
+    to_array = numpy_helper.to_array
     module.load_state_dict(
         {name: torch.from_numpy(to_array(each).copy()) for name, each in weights.items()}
     )
@@ -158,35 +175,33 @@ def test_onnx_and_tflite_are_treated_as_the_module_would_be() -> None:
             kernel = changed.get_parameter("conv.weight")
             kernel.copy_(torch.from_numpy(treat(kernel.flatten(1).numpy())).reshape(kernel.shape))
             expected = changed(torch.from_numpy(samples.inputs["image"])).numpy()
-        np.testing.assert_allclose(
-            edits.answers(samples, "conv", technique)["scores"], expected, atol=1e-3
-        )
+        np.testing.assert_allclose(told(edits, samples, "conv", technique), expected, atol=1e-3)
 
     lite = tflite_edits.TfLiteEditor(format_models.GOLDEN / "tiny.tflite")
     convolution = next(each for each in lite.layers if each.prunable)
     given = Samples({"args_0": random(2, 3, 32, 32)}, np.zeros(2, np.int64))
-    own = lite.answers(given)["output_0"]
-    treated = lite.answers(given, convolution.name, "prune")["output_0"]
+    own = told(lite, given)
+    treated = told(lite, given, convolution.name, "prune")
     assert np.abs(own - treated).max() > 1e-4
-    np.testing.assert_array_equal(lite.answers(given)["output_0"], own)
+    np.testing.assert_array_equal(told(lite, given), own)
 
 
 def test_eight_bits_of_an_onnx_layer_round_its_inputs() -> None:
     edits = onnx_edits.OnnxEditor(format_models.onnx_model())
     inputs = random(4, 3, 32, 32)
     samples = Samples({"image": inputs}, np.zeros(4, np.int64))
-    treated = edits.answers(samples, "conv", "int8")["scores"]
+    treated = told(edits, samples, "conv", "int8")
     low, high = inputs.min(), inputs.max()
     scale = (high - low) / 255
     zero = np.rint(-low / scale)
     by_hand = (np.clip(np.rint(inputs / scale) + zero, 0, 255) - zero) * scale
     model = format_models.onnx_model()
     kernel = next(each for each in model.graph.initializer if each.name == "conv.weight")
-    values = format_models.numpy_helper.to_array(kernel)
+    values = numpy_helper.to_array(kernel)
     changed = int8(values.reshape(8, -1)).reshape(values.shape)
-    kernel.CopyFrom(format_models.numpy_helper.from_array(changed, kernel.name))
+    kernel.CopyFrom(numpy_helper.from_array(changed, kernel.name))
     given = Samples({"image": by_hand.astype(np.float32)}, samples.labels)
-    expected = onnx_edits.OnnxEditor(model).answers(given)["scores"]
+    expected = told(onnx_edits.OnnxEditor(model), given)
     np.testing.assert_allclose(treated, expected, atol=1e-3)
 
 

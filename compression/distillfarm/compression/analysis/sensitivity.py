@@ -73,7 +73,9 @@ class Treatable:
 class Editor(Protocol):
     """A model in which one layer can be treated and nothing else changes."""
 
-    layers: Sequence[Treatable]
+    @property
+    def layers(self) -> Sequence[Treatable]:
+        """Those that can be treated."""
 
     def answers(self, samples: Samples, layer: str = "", technique: str = "") -> Outputs:
         """Outputs with ``layer`` treated; with no layer, the model's own."""
