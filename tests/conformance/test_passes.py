@@ -143,7 +143,7 @@ class TestInt8Xnnpack(PassConformance):
 class OnCoreMl:
     """Passes on Core ML files, which do not run here: the file itself says what it takes."""
 
-    source_formats = (ModelFormat.COREML,)
+    source_formats: tuple[ModelFormat, ...] = (ModelFormat.COREML,)
 
     @pytest.fixture(scope="class")
     def exported(

@@ -118,20 +118,18 @@ def test_the_source_exported_as_it_is_has_lost_nothing(shop: Shop, teacher: Vari
 def test_a_core_ml_artifact_says_that_nobody_ran_it_and_whose_quality_it_shows(
     shop: Shop, teacher: Variant
 ) -> None:
-    exported = shop.build(teacher, "int8_dynamic+deployment(ios=17)", "coreml")
+    exported = shop.build(teacher, "int8_dynamic", "coreml")
     assert exported.artifact.format is ModelFormat.COREML
     assert exported.max_abs_error is None
     assert "Core ML runs on Apple's systems alone" in exported.unverified
     assert exported.unverified.endswith(
-        "quality is that of the model before the export, before int8_dynamic+deployment(ios=17)"
+        "quality is that of the model before the export, before int8_dynamic"
     )
-    conversion, quantised, deployed = exported.reports
+    conversion, quantised = exported.reports
     assert quantised.quality is None
-    assert deployed.quality is None
     assert quantised.size_after_bytes < 0.5 * conversion.size_after_bytes
-    original = shop.build(teacher, "original", "onnxruntime")
-    assert exported.quality == original.quality
-    assert exported.test_quality == original.test_quality
+    assert exported.quality.value > 0.9
+    assert exported.test_drop.value == 0.0  # the source's own answers
     expected = dict(np.load(shop.blobs.path(exported.expected_digest)))
     assert expected["scores"].shape == (8, tiny_models.CLASSES)
     assert exported.tolerance == 0.1

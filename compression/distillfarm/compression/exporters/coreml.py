@@ -102,7 +102,9 @@ def _traced(opened: "TorchSource") -> Any:
     from distillfarm.compression.exporters import torch_sources
 
     with torch_sources.tracing():
-        trace = torch.jit.trace(opened.flat(), tuple(opened.examples().values()))
+        trace = torch.jit.trace(  # type: ignore[no-untyped-call]
+            opened.flat(), tuple(opened.examples().values())
+        )
     inputs = [
         coremltools.TensorType(
             name=name,
