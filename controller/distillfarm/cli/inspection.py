@@ -1,21 +1,26 @@
 """``distillfarm inspect``: what a model file is made of, found out in a sandbox."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from distillfarm.cli import formats
 from distillfarm.cli.analysis_tables import layer_table, sensitivity_table
 from distillfarm.cli.console import harmless, messages, output, row, show, table, write
 from distillfarm.cli.failures import extra
 from distillfarm.cli.options import JsonOption
-from distillfarm.domain.model import Analysis, TensorSpec
+from distillfarm.domain.hardware import parse_target
+from distillfarm.domain.model import Analysis, ModelFormat, TensorSpec
 
 _OPERATORS = 12
+_RECIPES = 4
+_TARGETS = ("onnxruntime", "litert")
 
 
 def inspect_model(
@@ -82,9 +87,25 @@ def _print(name: str, analysis: Analysis, layers: int) -> None:
         show(f"- {sentence}")
     if not analysis.sensitivity:
         show("- with --data FILE.npz this also says what each technique costs on each layer")
+    show("")
+    show("What a study would try first", style="bold")
+    for target in _TARGETS:
+        show(
+            f"- {target}: {'; '.join(_recipes(analysis, target)) or 'nothing can be built for it'}"
+        )
 
 
-def _facts(name: str, analysis: Analysis) -> object:
+def _recipes(analysis: Analysis, target: str) -> list[str]:
+    from distillfarm.compression.candidates import propose  # noqa: PLC0415  lazy
+
+    if analysis.format is ModelFormat.TORCH_STATE:
+        # What a study makes of it, with its factory.
+        analysis = replace(analysis, format=ModelFormat.TORCH_MODULE)
+    found = propose(analysis, [parse_target(target)])
+    return [str(each.recipe) for each in found if each.recipe.passes][:_RECIPES]
+
+
+def _facts(name: str, analysis: Analysis) -> Table:
     made = table(name, "", "")
     made.show_header = False
     row(made, "format", analysis.format.value)
@@ -100,7 +121,7 @@ def _facts(name: str, analysis: Analysis) -> object:
     return made
 
 
-def _operators(analysis: Analysis) -> object:
+def _operators(analysis: Analysis) -> Table:
     made = table("Operators", "operator", "count", "MACs", right=("count", "MACs"))
     for each in analysis.operators[:_OPERATORS]:
         row(made, each.operator, str(each.count), f"{each.macs:,}" if each.macs else "")

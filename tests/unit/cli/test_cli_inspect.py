@@ -43,7 +43,14 @@ def test_a_model_is_shown_with_what_follows_from_it(
     monkeypatch.setenv("COLUMNS", str(COLUMNS))
     shown = run_cli("inspect", str(model), "--data", str(data))
     assert shown.exit_code == 0, shown.output
-    for text in ("194,432", "Layers, the costliest first", "int8", "low_rank", "What follows"):
+    for text in (
+        "194,432",
+        "Layers, the costliest first",
+        "int8",
+        "low_rank",
+        "What follows",
+        "- onnxruntime: int8_static;",
+    ):
         assert text in shown.stdout
     tables = shown.stdout.split("Times:")[0]
     assert max(map(len, tables.splitlines())) <= COLUMNS

@@ -75,9 +75,8 @@ def test_a_technique_that_hurts_a_layer_is_said_with_what_to_do() -> None:
         Sensitivity("first", "prune", 0.1, 0.6),
     )
     text = said(BUSY, sensitivity=found)
-    assert "INT8 hurts 'first' (12.0 points): keep them in more bits (mixed)" in text
-    assert "INT4 of any one layer costs at most 0.10 points" in text
-    assert "pruning" not in text.split("INT8 hurts")[1].splitlines()[0]
+    assert "INT8 (inputs too) hurts 'first' (12.0 points): keep them in more bits (mixed)" in text
+    assert "INT4 (weights alone) of any one layer costs at most 0.10 points" in text
     assert "pruning half" not in text  # between safe and harmful nothing is claimed
 
 

@@ -121,6 +121,17 @@ def test_only_the_layer_asked_for_is_treated_and_it_is_put_back(
     assert np.abs(treated - own).max() > 1e-3
 
 
+def test_the_layers_that_eight_bits_break_are_named(trap: tiny_models.Problem) -> None:
+    found = asked(trap.model, trap.data)
+    drops = {each.layer: each.drop_points for each in found.sensitivity if each.technique == "int8"}
+    assert drops["keep"] > 30
+    assert drops["answer"] > 30
+    assert drops["take"] < 1
+    (said,) = (each for each in found.bottlenecks if each.startswith("INT8"))
+    assert "'keep'" in said
+    assert "mixed" in said
+
+
 def test_what_makes_the_outputs_is_never_pruned(image_problem: tiny_models.Problem) -> None:
     found = asked(image_problem.model, image_problem.data)
     techniques = {

@@ -188,8 +188,8 @@ def _sensitive(found: Sequence[Sensitivity]) -> list[str]:
 
 
 _TECHNIQUES = {
-    "int8": "INT8",
-    "int4": "INT4",
+    "int8": "INT8 (inputs too)",
+    "int4": "INT4 (weights alone)",
     "prune": "pruning half of the outputs, untrained,",
     "low_rank": "half the rank, untrained,",
 }

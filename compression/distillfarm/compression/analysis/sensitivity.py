@@ -35,7 +35,6 @@ _EDITORS = {
     ModelFormat.TORCH_EXPORT: "torch_edits",
     ModelFormat.TORCH_MODULE: "torch_edits",
 }
-_FEWEST_VALUES = 64
 # Of all samples together, for one layer and technique: some seconds on one thread.
 _MACS = 20_000_000_000
 _TINY = 1e-12
@@ -107,10 +106,7 @@ def sensitivities(
     ).editor(model, signature, layers)
     own = editor.answers(samples)
     question.metric.quality(own, samples.labels)  # says what is wrong with the data, if anything is
-    chosen = sorted(
-        (each for each in editor.layers if each.parameters >= _FEWEST_VALUES),
-        key=lambda each: (-each.parameters, each.name),
-    )
+    chosen = sorted(editor.layers, key=lambda each: (-each.parameters, each.name))
     asked = [
         (layer, technique)
         for layer in chosen[:MAX_LAYERS]
@@ -131,6 +127,8 @@ def sensitivities(
 
 
 def _left_out(found: Sequence[Sensitivity], chosen: Sequence[Treatable]) -> str:
+    if not chosen:
+        return "no layer has weights in floating point that a technique could be tried on"
     done = len({each.layer for each in found})
     if done == len(chosen):
         return ""
