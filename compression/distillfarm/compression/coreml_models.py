@@ -10,28 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from distillfarm.compression.readers import archives
-from distillfarm.domain.errors import MissingExtra, ModelRejected
+from distillfarm.domain.errors import ModelRejected
 from distillfarm.domain.model import Signature, TensorSpec
 
 _PACKAGE = "model.mlpackage"
 _MANIFEST, _ENTRIES, _ROOT = "Manifest.json", "itemInfoEntries", "rootModelIdentifier"
 _SPEC = Path("Data/com.apple.CoreML/model.mlmodel")
 _WEIGHTS = Path("Data/com.apple.CoreML/weights/weight.bin")
-
-
-def tools() -> Any:
-    """The module ``coremltools``.
-
-    Raises:
-        MissingExtra: it is not installed.
-    """
-    try:
-        import coremltools
-    except ImportError as error:
-        raise MissingExtra(
-            f"Core ML models need pip install 'distillfarm[compression,coreml]': {error}"
-        ) from error
-    return coremltools
 
 
 def write(model: Any, path: Path) -> None:
@@ -52,11 +37,12 @@ def load(path: Path, folder: Path) -> Any:
 
     Raises:
         ModelRejected: no such tar, or what is in it is no model.
-        MissingExtra: coremltools is not installed.
     """
+    from coremltools.models import MLModel
+
     package = _unpacked(path, folder)
     try:
-        return tools().models.MLModel(str(package), skip_model_load=True)
+        return MLModel(str(package), skip_model_load=True)
     except (RuntimeError, ValueError, OSError) as error:
         raise ModelRejected(f"coremltools cannot read the model: {error}") from error
 
@@ -100,6 +86,7 @@ def weight_bytes(path: Path) -> int:
 
 def reconverted(model: Any, deployment: Any, precision: Any) -> Any:
     """The model lowered anew for a deployment target and a compute precision of coremltools."""
+    import coremltools
     from coremltools.converters.mil.frontend.milproto.load import load as program_of
 
     program = program_of(
@@ -107,7 +94,7 @@ def reconverted(model: Any, deployment: Any, precision: Any) -> Any:
         specification_version=model.get_spec().specificationVersion,
         file_weights_dir=model.weights_dir,
     )
-    return tools().convert(
+    return coremltools.convert(
         program,
         source="milinternal",
         convert_to="mlprogram",

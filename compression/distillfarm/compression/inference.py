@@ -2,9 +2,10 @@
 
 from importlib import import_module
 
+from distillfarm.compression.extras import missing
 from distillfarm.compression.predictors.base import Predictor
 from distillfarm.compression.protocols import WorkingModel
-from distillfarm.domain.errors import MissingExtra, ModelRejected
+from distillfarm.domain.errors import ModelRejected
 from distillfarm.domain.model import ModelFormat
 
 _PREDICTORS = {
@@ -15,11 +16,6 @@ _PREDICTORS = {
     ModelFormat.TFLITE: "tflite:TfLitePredictor",
     ModelFormat.TORCH_EXPORT: "torch:TorchExportPredictor",
     ModelFormat.TORCH_MODULE: "torch:TorchModulePredictor",
-}
-_EXTRAS = {
-    ModelFormat.EXECUTORCH: "executorch",
-    ModelFormat.KERAS: "tensorflow",
-    ModelFormat.SAVED_MODEL: "tensorflow",
 }
 RUNNABLE = frozenset(_PREDICTORS)
 
@@ -39,9 +35,6 @@ def open_model(model: WorkingModel, threads: int, plain: bool = False) -> Predic
     try:
         predictor = getattr(import_module(f"distillfarm.compression.predictors.{module}"), name)
     except ImportError as error:
-        extras = ",".join(filter(None, ("compression", _EXTRAS.get(model.format))))
-        raise MissingExtra(
-            f"{model.format.value} models need pip install 'distillfarm[{extras}]': {error}"
-        ) from error
+        raise missing(f"a {model.format.value} model", error) from error
     loaded: Predictor = predictor(model.path, threads, plain)
     return loaded

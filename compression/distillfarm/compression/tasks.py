@@ -12,6 +12,7 @@ import numpy as np
 from distillfarm.compression import evaluation, registry, teaching
 from distillfarm.compression.census import census
 from distillfarm.compression.datasets import Samples, is_classes, load_for_passes, load_test
+from distillfarm.compression.extras import missing
 from distillfarm.compression.inference import open_model
 from distillfarm.compression.packing import packed_bytes
 from distillfarm.compression.protocols import (
@@ -192,7 +193,7 @@ def apply(request: ApplyRequest, report: Report) -> Made:
     except (FarmError, MemoryError, OSError):
         raise
     except ImportError as error:
-        raise _missing(str(request.spec), error) from error
+        raise missing(str(request.spec), error) from error
     except Exception as error:
         # Whatever a framework raises on somebody's model is the pass' failure, told by name.
         raise PassRefused(f"{request.spec}: failed: {type(error).__name__}: {error}") from error
@@ -215,7 +216,7 @@ def convert(request: ConvertRequest, report: Report) -> Made:
     except (FarmError, MemoryError, OSError):
         raise
     except ImportError as error:
-        raise _missing(f"export for {target}", error) from error
+        raise missing(f"export for {target}", error) from error
     except Exception as error:
         # Exporters raise anything on an operator that they do not know.
         raise ExportRefused(
@@ -318,12 +319,6 @@ def _tolerance(plain: evaluation.Outputs, optimised: evaluation.Outputs) -> floa
             " outputs' largest value on this computer; no device could be told right from wrong"
         )
     return min(_MAX_TOLERANCE, max(_MIN_TOLERANCE, _ROUNDING_ROOM * seen))
-
-
-def _missing(work: str, error: ImportError) -> MissingExtra:
-    return MissingExtra(
-        f"{work} needs pip install 'distillfarm[compression,litert,tensorflow]': {error}"
-    )
 
 
 def _whole_batches(signature: Signature) -> int:

@@ -68,7 +68,6 @@ class CoreMlExporter(FileExporter):
         from distillfarm.compression.exporters import torch_sources
 
         del target
-        coreml_models.tools()
         opened = torch_sources.opened(source, workspace)
         return [
             Route(

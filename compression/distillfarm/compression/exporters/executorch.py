@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from distillfarm.compression.exporters.base import FileExporter
 from distillfarm.compression.exporters.routes import Route
 from distillfarm.compression.protocols import ExportRefused, WorkingModel, Workspace
-from distillfarm.domain.errors import MissingExtra
 from distillfarm.domain.hardware import Target
 from distillfarm.domain.model import ModelFormat, Signature
 
@@ -37,12 +36,6 @@ class ExecuTorchExporter(FileExporter):
         self, source: WorkingModel, path: Path, target: Target, workspace: Workspace
     ) -> Sequence[Route]:
         """One: what ``torch.export`` cannot follow, ExecuTorch cannot run."""
-        try:
-            import executorch.exir  # noqa: F401
-        except ImportError as error:
-            raise MissingExtra(
-                f".pte files need pip install 'distillfarm[compression,executorch]': {error}"
-            ) from error
         from distillfarm.compression.exporters import torch_sources
 
         opened = torch_sources.opened(source, workspace)

@@ -10,7 +10,6 @@ import numpy as np
 from distillfarm.compression.datasets import load_for_passes
 from distillfarm.compression.passes.settings import number, option, parse
 from distillfarm.compression.protocols import PassRefused, Promise, WorkingModel, Workspace
-from distillfarm.domain.errors import MissingExtra
 from distillfarm.domain.model import ModelFormat
 from distillfarm.domain.variant import PassSpec
 
@@ -56,12 +55,6 @@ class Int8Xnnpack:
     def run(self, source: WorkingModel, spec: PassSpec, workspace: Workspace) -> WorkingModel:
         """Watch the calibration samples pass, quantise, lower."""
         settings = parse(spec, Int8XnnpackSettings)
-        try:
-            import executorch.exir  # noqa: F401
-        except ImportError as error:
-            raise MissingExtra(
-                f"{self.name} needs pip install 'distillfarm[compression,executorch]': {error}"
-            ) from error
         from distillfarm.compression.exporters import torch_sources
         from distillfarm.compression.exporters.executorch import XNNPACK, write
 
