@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from distillfarm.compression import compress
+from distillfarm.compression.precision import is_narrow
 from distillfarm.compression.zoo.config import student
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import Runtime, Target
@@ -62,13 +63,15 @@ def _recipes(analysis: Analysis, target: Target) -> list[str]:
     trained = _trainers(analysis)
     aware = _aware(analysis, trained, tails)
     best = tails[0]
+    # What has few bits already is quantised only once a student has many again.
+    plain = not is_narrow(analysis.dtypes)
     said = [
-        best,
+        *([best] if plain else ()),
         *(f"{head}+{best}" for head in trained[:1]),
         # Quantising without training has been seen to hurt: train with it before all else.
         *(aware if _hurts(analysis, "int8") else ()),
         *(f"{head}+{best}" for head in trained[1:]),
-        *tails[1:],
+        *(tails[1:] if plain else ()),
         *aware,
         *(f"{head}+{tail}" for tail in tails[1:] for head in trained),
         *trained,

@@ -70,10 +70,10 @@ def inspect_model(
     if as_json:
         write(msgspec.json.encode(analysis))
     else:
-        _print(model.name, analysis, layers)
+        _print(model.name, analysis, layers, asked=data is not None)
 
 
-def _print(name: str, analysis: Analysis, layers: int) -> None:
+def _print(name: str, analysis: Analysis, layers: int, *, asked: bool) -> None:
     parts = [_facts(name, analysis), _operators(analysis), layer_table(analysis, layers)]
     if analysis.sensitivity:
         parts.append(sensitivity_table(analysis.sensitivity, layers))
@@ -85,7 +85,7 @@ def _print(name: str, analysis: Analysis, layers: int) -> None:
     show("What follows", style="bold")
     for sentence in analysis.bottlenecks:
         show(f"- {sentence}")
-    if not analysis.sensitivity:
+    if not asked:
         show("- with --data FILE.npz this also says what each technique costs on each layer")
     show("")
     show("What a study would try first", style="bold")

@@ -85,3 +85,9 @@ def test_nothing_is_said_of_time_that_nobody_measured() -> None:
     text = "\n".join(bottlenecks(Evidence(Facts(1, layers, ("int8",)), layers)))
     assert "measured" not in text
     assert "memory-bound on a phone" in text
+
+
+def test_fewer_bits_are_no_advice_to_a_model_that_has_few() -> None:
+    text = "\n".join(bottlenecks(Evidence(Facts(1, (BUSY,), ("int8",)), (BUSY,), HOST)))
+    assert "few bits already" in text
+    assert "quantise it" not in text

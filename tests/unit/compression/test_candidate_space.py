@@ -104,3 +104,11 @@ def test_a_recurrent_model_is_quantised_dynamically_first() -> None:
 def test_four_bits_are_no_candidate_where_convolutions_do_the_work() -> None:
     found = recipes(analysis(ModelFormat.TORCH_MODULE, IMAGE, operator="Conv"), "onnxruntime")
     assert not any("int4" in each for each in found)
+
+
+def test_what_has_few_bits_already_is_not_quantised_again() -> None:
+    narrow = dataclasses.replace(analysis(ModelFormat.ONNX, IMAGE), dtypes=("int8", "float32"))
+    found = recipes(narrow, "onnxruntime")
+    assert found[0] == "distill(width=0.5)+int8_static"
+    assert "int8_static" not in found
+    assert "original" in found

@@ -50,6 +50,7 @@ def test_a_recorded_profile_is_read_by_inference_and_traced_to_layers() -> None:
         ("dense/MatMulAddFusion", "Gemm", "dense"),
         ("fused conv", "FusedConv", "conv"),
         ("r_nchwc", "Conv", "conv"),
+        ("conv_token_9", "QLinearConv", "conv"),
         ("gemm_input_reshape", "Reshape", ""),
     ],
 )

@@ -11,6 +11,7 @@ from distillfarm.compression.analysis.roofline import (
     limit,
     shares,
 )
+from distillfarm.compression.precision import is_narrow
 from distillfarm.domain.model import Sensitivity
 from distillfarm.sandbox.text import one_line
 
@@ -47,17 +48,22 @@ class Evidence:
     sensitivity: Sequence[Sensitivity] = ()
     left_out: str = ""
 
+    @property
+    def narrow(self) -> bool:
+        """Whether most weights have 8 bits or fewer already."""
+        return is_narrow(self.facts.dtypes)
+
 
 def bottlenecks(found: Evidence) -> tuple[str, ...]:
     """A dozen sentences at most, the most telling first."""
     said = [
         *_by_time(found),
         *_limits(found),
-        *_by_macs(found.layers),
+        *_by_macs(found),
         *_by_weights(found.layers),
         *_bound(found.layers),
         *_sensitive(found.sensitivity),
-        *_precision(found.facts),
+        *_precision(found.facts.dtypes),
         *_recurrent(found.layers),
         *_moves(found.facts.layers),
         *([found.left_out] if found.left_out else []),
@@ -75,7 +81,7 @@ def _by_time(found: Evidence) -> list[str]:
         kind = limit(each, found.host)
         said.append(
             f"{_named(each)} takes {time_us / total:.0%} of the {total:.0f} us measured in layers"
-            f" on this computer, {_WAITS[kind]}: {_remedy(each, kind)}"
+            f" on this computer, {_WAITS[kind]}: {_remedy(each, found.narrow, kind)}"
             if kind is not None
             else ""
         )
@@ -89,19 +95,29 @@ _WAITS = {
 }
 
 
-def _remedy(layer: Layer, kind: Limit | None = None) -> str:
-    operator = layer.operator.lower()
-    if kind is Limit.OVERHEAD:
-        return "fusing it away, fewer layers or a smaller student help; fewer bits hardly do"
-    if any(word in operator for word in _TABLES):
-        return "fewer bits (INT8, INT4) or a low-rank table make it smaller"
-    if kind is Limit.MEMORY:
-        return "fewer bytes help: INT8, weight-only INT4, pruned outputs"
-    if any(word in operator for word in _CONVOLUTIONS):
-        return "prune its channels, or quantise it to static INT8"
-    if any(word in operator for word in _RECURRENT):
-        return "dynamic INT8 or a student without recurrence help; pruning leaves it alone"
-    return "quantise it to INT8, prune or factorise it, or distil into a narrower model"
+def _remedy(layer: Layer, narrow: bool, kind: Limit | None = None) -> str:
+    def is_one(words: Sequence[str]) -> bool:
+        return any(word in layer.operator.lower() for word in words)
+
+    advice = (
+        (
+            kind is Limit.OVERHEAD,
+            "fusing it away, fewer layers or a smaller student help; fewer bits hardly do",
+        ),
+        (
+            narrow,
+            "the model has few bits already; pruning before quantising or a smaller student help",
+        ),
+        (is_one(_TABLES), "fewer bits (INT8, INT4) or a low-rank table make it smaller"),
+        (
+            is_one(_RECURRENT),
+            "dynamic INT8 or a student without recurrence help; pruning leaves it alone",
+        ),
+        (kind is Limit.MEMORY, "fewer bytes help: INT8, weight-only INT4, pruned outputs"),
+        (is_one(_CONVOLUTIONS), "prune its channels, or quantise it to static INT8"),
+        (True, "quantise it to INT8, prune or factorise it, or distil into a narrower model"),
+    )
+    return next(text for holds, text in advice if holds)
 
 
 def _limits(found: Evidence) -> list[str]:
@@ -127,11 +143,12 @@ _LIMITED = {
 }
 
 
-def _by_macs(layers: Sequence[Layer]) -> list[str]:
+def _by_macs(found: Evidence) -> list[str]:
+    layers = found.layers
     total = sum(each.macs for each in layers)
     return [
         f"{_named(each)} does {each.macs / total:.0%} of {_many(total)} multiply-accumulates:"
-        f" {_remedy(each)}"
+        f" {_remedy(each, found.narrow)}"
         for each in sorted(layers, key=lambda each: -each.macs)[:_SHOWN]
         if total and each.macs / total >= _DOMINANT
     ]
@@ -201,8 +218,8 @@ _CARE = {
 }
 
 
-def _precision(found: Facts) -> list[str]:
-    if found.dtypes[:1] == ("float32",):
+def _precision(dtypes: Sequence[str]) -> list[str]:
+    if dtypes[:1] == ("float32",):
         return ["the weights are float32: FP16 halves them, INT8 quarters them"]
     return []
 

@@ -5,6 +5,7 @@ by the node's name within the kernel's, else by the tensor that the kernel makes
 time goes to the member that does its multiply-accumulates.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from distillfarm.domain.model import Signature
 _KERNEL = "_kernel_time"
 _BLOCKED = "_nchwc"
 _FUSED = "fused "
+# What the runtime adds to a name that is taken.
+_UNIQUE = re.compile(r"_token_\d+$")
 _ERRORS_ONLY = 3
 _WARM_UP = 3
 _FAILURES = (failures.Fail, failures.InvalidArgument, failures.RuntimeException)
@@ -140,7 +143,7 @@ class Trace:
 
     def layer(self, kernel: str, operator: str) -> str:
         """Its name, or an empty one for a kernel of the runtime's own."""
-        name = kernel.removeprefix(_FUSED)
+        name = _UNIQUE.sub("", kernel.removeprefix(_FUSED))
         while name:
             if name in self._names:
                 return name
