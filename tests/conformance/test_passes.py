@@ -129,6 +129,21 @@ class TestInt8Dynamic(PassConformance):
     source_formats = (ModelFormat.ONNX, ModelFormat.TFLITE)
 
 
+class TestInt4(PassConformance):
+    text = "int4(block=16)"
+    source_formats = (ModelFormat.ONNX,)
+
+
+class TestInt4OnLiteRt(PassConformance):
+    text = "int4"
+    source_formats = (ModelFormat.TFLITE,)
+
+
+class TestMixed(PassConformance):
+    text = "mixed(limit=0)"
+    source_formats = (ModelFormat.ONNX, ModelFormat.TFLITE)
+
+
 class TestFp16(PassConformance):
     text = "fp16"
     source_formats = (ModelFormat.ONNX, ModelFormat.TFLITE)
@@ -166,6 +181,11 @@ class TestDeployment(OnCoreMl, PassConformance):
 @pytest.mark.slow
 class TestInt8DynamicOnCoreMl(OnCoreMl, PassConformance):
     text = "int8_dynamic"
+
+
+@pytest.mark.slow
+class TestInt4OnCoreMl(OnCoreMl, PassConformance):
+    text = "int4"
 
 
 @pytest.mark.slow

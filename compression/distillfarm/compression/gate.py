@@ -1,5 +1,6 @@
 """Judges what a pass did: nothing, too much harm, or its work. Every pass goes through here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from distillfarm.compression.protocols import PassRefused, Promise
@@ -78,14 +79,16 @@ def judge(change: Change, promise: Promise, limits: GateLimits) -> Judgement:
     return Judgement(PassOutcome.APPLIED, _caution(change, limit))
 
 
-def refuse(spec: PassSpec, judgement: Judgement) -> None:
+def refuse(spec: PassSpec, judgement: Judgement, notes: Sequence[str] = ()) -> None:
     """Let APPLIED through.
 
     Raises:
-        PassRefused: any other outcome; the text names the pass and the outcome.
+        PassRefused: any other outcome; the text names the pass and the outcome, and quotes the
+            pass' own notes, which name the layers.
     """
     if judgement.outcome is not PassOutcome.APPLIED:
-        raise PassRefused(f"{spec}: {judgement.outcome.value}: {judgement.reason}")
+        reasons = "; ".join((judgement.reason, *notes))
+        raise PassRefused(f"{spec}: {judgement.outcome.value}: {reasons}")
 
 
 def _unchanged(change: Change, promise: Promise, min_saving: float) -> str:

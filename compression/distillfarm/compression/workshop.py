@@ -167,7 +167,7 @@ class Workshop:
                 baseline=findings.baseline,
             )
             judgement = gate.judge(change, each.promise, self._gate_limits)
-            gate.refuse(spec, judgement)
+            gate.refuse(spec, judgement, made.notes)
             entry = PassReport(
                 spec=spec,
                 outcome=judgement.outcome,

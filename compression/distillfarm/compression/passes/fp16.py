@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from distillfarm.compression.passes.settings import parse
-from distillfarm.compression.protocols import Promise, WorkingModel, Workspace
+from distillfarm.compression.passes.settings import option, parse
+from distillfarm.compression.protocols import PassRefused, Promise, WorkingModel, Workspace
 from distillfarm.domain.model import ModelFormat
 from distillfarm.domain.variant import PassSpec
 
@@ -13,14 +13,18 @@ _HALF_BITS = 16
 
 @dataclass(frozen=True)
 class Fp16Settings:
-    """FP16 has no settings."""
+    """Whether an ONNX graph also computes in FP16, or in FP32 with weights unpacked at load."""
+
+    compute: str = option("float", "half")
 
 
 class Fp16:
     """Half precision.
 
-    ONNX: the whole graph computes in FP16 between casts. LiteRT: FP16 weights, dequantised when
-    the model is loaded on a CPU and used as they are on most GPUs. Core ML: weights and arithmetic.
+    ONNX: FP16 weights that ONNX Runtime unpacks once, when it loads the model, so that CPUs
+    without FP16 arithmetic are no slower; ``compute=half`` has the whole graph in FP16, for
+    accelerators. LiteRT: FP16 weights, unpacked at load on a CPU and used as they are on most
+    GPUs. Core ML: weights and arithmetic.
     """
 
     name = "fp16"
@@ -29,17 +33,20 @@ class Fp16:
     promise = Promise.SMALLER_FILE
 
     def check(self, spec: PassSpec) -> None:
-        """There are no settings."""
+        """Read the settings."""
         parse(spec, Fp16Settings)
 
     def run(self, source: WorkingModel, spec: PassSpec, workspace: Workspace) -> WorkingModel:
         """Convert the weights."""
-        self.check(spec)
+        settings = parse(spec, Fp16Settings)
+        if source.format is not ModelFormat.ONNX and spec.parameters:
+            raise PassRefused(f"{spec}: compute can be set on ONNX files alone; leave it out")
         workspace.report(0.0, "converting to half precision")
         path = workspace.folder / f"fp16.{source.format.value}"
         match source.format:
             case ModelFormat.ONNX:
-                _onnx(source.path, path)
+                convert = _onnx_half if settings.compute == "half" else _onnx_weights
+                convert(source.path, path)
             case ModelFormat.COREML:
                 from distillfarm.compression.passes import coreml_files
 
@@ -49,7 +56,35 @@ class Fp16:
         return WorkingModel(path, source.format)
 
 
-def _onnx(source: Path, destination: Path) -> None:
+def _onnx_weights(source: Path, destination: Path) -> None:
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    from distillfarm.compression.passes.onnx_files import tidy
+
+    model = onnx.load(source)
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        name, values = tensor.name, numpy_helper.to_array(tensor)
+        if np.abs(values).max(initial=0.0) > np.finfo(np.float16).max:
+            raise PassRefused(f"weight {name} holds values that FP16 cannot, beyond 65,504")
+        half = f"{name}/float16"
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
+        casts.append(helper.make_node("Cast", [half], [name], half, to=TensorProto.FLOAT))
+    given = [each for each in model.graph.input if each.name not in {c.output[0] for c in casts}]
+    del model.graph.input[:]
+    model.graph.input.extend(given)
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*casts, *nodes])
+    onnx.save(model, destination)
+    tidy(destination)
+
+
+def _onnx_half(source: Path, destination: Path) -> None:
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
