@@ -21,9 +21,9 @@ XNNPACK, PORTABLE = "xnnpack", "portable"
 class ExecuTorchExporter(FileExporter):
     """PyTorch through ``to_edge_transform_and_lower``, for XNNPACK or for the portable kernels.
 
-    Keras goes the same way on its torch backend. XNNPACK takes what it can; the rest runs in portable kernels. A .pte knows its inputs by
-    position alone, so the constant methods ``input_names`` and ``output_names`` give their names,
-    each as a JSON list. The batch is 1.
+    Keras goes the same way on its torch backend. XNNPACK takes what it can; the rest runs in
+    portable kernels. A .pte knows its inputs by position alone, so the constant methods
+    ``input_names`` and ``output_names`` give their names, each as a JSON list. The batch is 1.
     """
 
     format = ModelFormat.EXECUTORCH
