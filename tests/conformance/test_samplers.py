@@ -91,6 +91,33 @@ class TestTpe(SamplerConformance):
         chance = (1 + len(SPACE)) / 2
         assert sum(looks) / len(looks) < chance
 
+    def test_learns_of_each_way_to_train_apart(self) -> None:
+        students = ("", "distill(width=0.5)", "distill(width=0.25)")
+        cuts = ("", "prune(ratio=0.5)", "prune(ratio=0.7)")
+        space = [
+            Candidate(parse_recipe("+".join(filter(None, (head, cut, tail)))), SPACE[0].target)
+            for head in students
+            for cut in cuts
+            for tail in TAILS
+        ]
+
+        def latency(candidate: Candidate) -> float:
+            # What each pass saves adds up, so that one is learnt of from recipes with any other.
+            text = str(candidate)
+            return 9.0 - 2 * ("0.25" in text) - 3 * ("0.7" in text) - 2 * ("int8_dynamic" in text)
+
+        best = min(space, key=latency)
+        looks = []
+        for seed in range(6):
+            sampler = samplers.create(self.name, space, seed)
+            asked: list[Candidate] = []
+            while best not in asked:
+                (candidate,) = sampler.ask(1)
+                asked.append(candidate)
+                sampler.tell(Observation(candidate, (latency(candidate), 0.0), (0.0,)))
+            looks.append(len(asked))
+        assert sum(looks) / len(looks) < (1 + len(space)) / 2
+
 
 def test_an_unknown_sampler_is_refused_by_name() -> None:
     with pytest.raises(InvalidRequest, match="grid, tpe"):

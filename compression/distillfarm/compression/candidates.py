@@ -122,8 +122,8 @@ def _quantisers(analysis: Analysis, target: Target) -> tuple[str, ...]:
         tails.append(_MIXED)
     # ONNX Runtime's kernel of 4 bits takes matrix products alone, and LiteRT's much the same: on
     # anything else the pass changes next to nothing.
-    if dense > _DOMINANT and not _hurts(analysis, "int4"):
-        tails.append(_INT4)
+    if dense > _DOMINANT:
+        tails.append(f"{_MIXED}(technique={_INT4})" if _hurts(analysis, "int4") else _INT4)
     if target.runtime is Runtime.ONNXRUNTIME and convolutions > _DOMINANT:
         # ONNX Runtime's dynamic INT8 convolutions are an order of magnitude slower than FP32
         # (microsoft/onnxruntime issue 15888), so they are no candidate for such a model.

@@ -112,3 +112,19 @@ def test_what_has_few_bits_already_is_not_quantised_again() -> None:
     assert found[0] == "distill(width=0.5)+int8_static"
     assert "int8_static" not in found
     assert "original" in found
+
+
+def test_four_bits_spare_the_layers_that_they_hurt() -> None:
+    calm = analysis(ModelFormat.TORCH_MODULE, IMAGE)
+    minds = dataclasses.replace(calm, sensitivity=(Sensitivity("fc", "int4", 0.9, 3.0),))
+    assert "int4" in recipes(calm, "onnxruntime")
+    assert "int4" not in recipes(minds, "onnxruntime")
+    assert "mixed(technique=int4)" in recipes(minds, "onnxruntime")
+
+
+def test_where_eight_bits_hurt_sparing_layers_comes_before_other_quantisers() -> None:
+    calm = analysis(ModelFormat.TORCH_MODULE, IMAGE)
+    minds = dataclasses.replace(calm, sensitivity=(Sensitivity("fc", "int8", 0.9, 3.0),))
+    calmly, carefully = (recipes(each, "litert") for each in (calm, minds))
+    assert calmly.index("fp16") < calmly.index("mixed")
+    assert carefully.index("mixed") < carefully.index("fp16")
