@@ -1,8 +1,8 @@
 """Quantises all but the few layers that mind: mixed precision by measured sensitivity."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distillfarm.compression.passes.int4 import Int4Settings
@@ -70,7 +70,14 @@ class Mixed:
             workspace.folder,
             lambda done: workspace.report(0.5 + 0.3 * done, "measuring the layers' sensitivity"),
         )
-        kept = _kept(quantiser, order, settings, path, against.moved_points, workspace)
+        most = max(1, int(_LARGEST_SHARE * len(order)))
+
+        def moved_with(count: int) -> float:
+            workspace.report(0.8 + 0.2 * count / (most + 1), f"{count} layers in floating point")
+            quantiser.quantise(path, {each.layer for each in order[:count]})
+            return against.moved_points(path)
+
+        kept = order[: _fewest(order, most, settings.limit, moved_with)]
         workspace.notes.append(
             f"kept {len(kept)} of {len(quantiser.layers)} layers in floating point, the most"
             f" sensitive first: {'; '.join(map(disturbance.shown, kept))}"
@@ -91,27 +98,19 @@ def opened(source: WorkingModel, technique: str, workspace: Workspace) -> "Quant
             return int4.opened(source, Int4Settings(), workspace)
 
 
-def _kept(  # noqa: PLR0917
-    quantiser: "Quantiser",
-    order: Sequence[Sensitivity],
-    settings: MixedSettings,
-    path: Path,
-    moved_points: Callable[[Path], float],
-    workspace: Workspace,
-) -> Sequence[Sensitivity]:
-    """The fewest of the most sensitive layers with which the answers hold; writes the file."""
-    most = max(1, int(_LARGEST_SHARE * len(order)))
-    moved = 100.0
+def _fewest(
+    order: Sequence[Sensitivity], most: int, limit: float, moved_with: Callable[[int], float]
+) -> int:
+    """How many layers must stay, the most sensitive first, for the answers to hold."""
+    moved = math.inf
     for count in range(1, most + 1):
-        workspace.report(0.8 + 0.2 * count / (most + 1), f"{count} layers in floating point")
-        quantiser.quantise(path, {each.layer for each in order[:count]})
-        moved = moved_points(path)
-        if moved <= settings.limit:
-            return order[:count]
+        moved = moved_with(count)
+        if moved <= limit:
+            return count
     from distillfarm.compression.passes import disturbance
 
     raise PassRefused(
         f"with {most} of {len(order)} layers in floating point {moved:.1f} points of the answers"
-        f" still move, limit {settings.limit:g}; worst is {disturbance.shown(order[0])}; raise"
-        " limit, or use fp16"
+        f" still move, limit {limit:g}; worst is {disturbance.shown(order[0])}; raise limit, or use"
+        " fp16"
     )

@@ -13,7 +13,9 @@ _PER_CHANNEL_OPSET = 13
 _MATRIX = 2
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 # Their float inputs are scales.
-_QUANTISED = frozenset({"DequantizeLinear", "GatherBlockQuantized", "MatMulNBits"})
+_QUANTISED = frozenset(
+    {"DequantizeLinear", "DynamicQuantizeLSTM", "GatherBlockQuantized", "MatMulNBits"}
+)
 _BRANCH = "a branch of {}"
 
 
