@@ -83,7 +83,7 @@ def test_weights_of_zeros_and_of_few_values_are_stored_as_such_without_loss(
 
 @dataclass(frozen=True)
 class Expected:
-    """What a compressor of weights does: at most ``share`` of the file, ``error`` of a weight."""
+    """What quantising weights does: at most ``share`` of the file, ``error`` of a weight."""
 
     operator: str
     share: float
@@ -99,16 +99,8 @@ class Expected:
             partial(coreml_files.int4_weights, block=32),
             Expected("constexpr_blockwise_shift_scale", 0.4, 0.2, 9),
         ),
-        (
-            partial(coreml_files.palettised_weights, bits=4),
-            Expected("constexpr_lut_to_dense", 0.4, 0.2, 7),
-        ),
-        (
-            partial(coreml_files.sparse_weights, ratio=0.75),
-            Expected("constexpr_sparse_to_dense", 0.5, 0.7, 7),
-        ),
     ],
-    ids=["int8", "int4", "palette", "sparse"],
+    ids=["int8", "int4"],
 )
 def test_weights_shrink_and_the_furthest_off_is_noted(
     image: WorkingModel,

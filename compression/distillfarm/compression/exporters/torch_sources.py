@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.jit._trace import TracerWarning
 
 from distillfarm.compression import torch_exports, torch_models
 from distillfarm.compression.protocols import ExportRefused, WorkingModel, Workspace
@@ -57,9 +58,7 @@ def tracing() -> Iterator[None]:
     PyTorch's own layers branch on shapes alone, and warn as well.
     """
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.filterwarnings(
-            "error", category=torch.jit.TracerWarning, module=torch_models.FACTORY_MODULE
-        )
+        warnings.filterwarnings("error", category=TracerWarning, module=torch_models.FACTORY_MODULE)
         yield
 
 

@@ -21,7 +21,7 @@ _AS_IT_IS = coremltools.precision.FLOAT32
 # Smaller tensors are scales, axes and paddings: to compress them saves nothing.
 _MIN_WEIGHTS = 512
 _PERCENT, _TINY = 100, 1e-30
-_MARKS = frozenset({"quantized", "palettized", "sparsified", "pruned"})
+_MARK = "_quantized"
 
 
 def int8_weights(source: Path, destination: Path, workspace: Workspace) -> None:
@@ -47,28 +47,6 @@ def int4_weights(source: Path, destination: Path, workspace: Workspace, block: i
 
     _rewrite(source, destination, workspace, quantise)
     workspace.notes.append("the file asks for iOS 18 or macOS 15, which blocks of INT4 need")
-
-
-def palettised_weights(source: Path, destination: Path, workspace: Workspace, bits: int) -> None:
-    """K-means to a table of ``2 ** bits`` values for each weight; iOS 16 and later."""
-    config = optimise.OpPalettizerConfig(mode="kmeans", nbits=bits, weight_threshold=_MIN_WEIGHTS)
-    _rewrite(
-        source,
-        destination,
-        workspace,
-        lambda model: optimise.palettize_weights(model, _everywhere(config)),
-    )
-
-
-def sparse_weights(source: Path, destination: Path, workspace: Workspace, ratio: float) -> None:
-    """The smallest ``ratio`` (0..1) of each weight to zero, stored as a bit mask; iOS 16."""
-    config = optimise.OpMagnitudePrunerConfig(target_sparsity=ratio, weight_threshold=_MIN_WEIGHTS)
-    _rewrite(
-        source,
-        destination,
-        workspace,
-        lambda model: optimise.prune_weights(model, _everywhere(config)),
-    )
 
 
 def float16(source: Path, destination: Path, workspace: Workspace) -> None:
@@ -98,15 +76,19 @@ def deployed(source: Path, destination: Path, workspace: Workspace, ios: int) ->
 
 
 def packed(model: Any) -> Any:
-    """Weights of mostly zeros as masks, those of few values as tables: nothing is lost by it."""
-    zeros = optimise.OpThresholdPrunerConfig(
+    """Weights of few values as tables, those of mostly zeros as masks: nothing is lost by it.
+
+    That is how a clustered and a sparse module stay small in the file. Tables come first, since
+    they hold the zeros as well.
+    """
+    tables = optimise.OpPalettizerConfig(mode="unique", weight_threshold=_MIN_WEIGHTS)
+    masks = optimise.OpThresholdPrunerConfig(
         threshold=float(np.finfo(np.float32).tiny),
         minimum_sparsity_percentile=0.5,
         weight_threshold=_MIN_WEIGHTS,
     )
-    tables = optimise.OpPalettizerConfig(mode="unique", weight_threshold=_MIN_WEIGHTS)
-    sparse = optimise.prune_weights(model, _everywhere(zeros))
-    return optimise.palettize_weights(sparse, _everywhere(tables))
+    clustered = optimise.palettize_weights(model, _everywhere(tables))
+    return optimise.prune_weights(clustered, _everywhere(masks))
 
 
 def _rewrite(
@@ -157,12 +139,8 @@ def _errors(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float]:
     """How far each weight is off, as a share of its own root mean square."""
     errors = {}
     for name, old in before.items():
-        # coremltools marks what it has changed by a suffix.
-        new = next(each for other, each in after.items() if _is_same(name, other))
+        # coremltools marks what it has quantised by a suffix.
+        new = after[name] if name in after else after[name + _MARK]
         size = max(float(np.sqrt(np.mean(old**2))), _TINY)
         errors[name] = float(np.sqrt(np.mean((old - new) ** 2))) / size
     return errors
-
-
-def _is_same(name: str, marked: str) -> bool:
-    return marked == name or (marked.startswith(name) and marked[len(name) :].lstrip("_") in _MARKS)
