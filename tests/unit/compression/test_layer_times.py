@@ -12,8 +12,9 @@ from onnx import helper
 
 from distillfarm.compression import analysis, torch_models
 from distillfarm.compression.analysis import onnx_profile
-from distillfarm.compression.analysis import torch as torch_analysis
 from distillfarm.compression.analysis.profile import Runs, middle
+from distillfarm.compression.analysis.torch_profile import clock
+from distillfarm.compression.analysis.torch_subject import Subject
 from distillfarm.compression.protocols import WorkingModel
 from distillfarm.domain.model import ModelFormat, Signature, TensorSpec
 
@@ -81,8 +82,8 @@ def test_the_dearer_layer_of_a_module_takes_longer(tmp_path: Path) -> None:
     )
     module = torch.nn.Sequential(torch.nn.Linear(1024, 1024), torch.nn.Linear(1024, 8)).eval()
     weights = list(module.named_parameters())
-    subject = torch_analysis.Subject(module, weights, (), 0, {}, {})
-    timed = torch_analysis.clock(subject, signature, Runs(0.2))
+    subject = Subject(module, weights, (), 0, {}, {})
+    timed = clock(subject, signature, Runs(0.2))
     assert timed.layers_us["0"] > 3 * timed.layers_us["1"] > 0
     assert "torch.profiler" in timed.said()
 

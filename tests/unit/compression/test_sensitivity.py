@@ -19,7 +19,7 @@ from distillfarm.compression.analysis.sensitivity import (
     kl_divergence,
     relative_error,
 )
-from distillfarm.compression.analysis.torch import Subject
+from distillfarm.compression.analysis.torch_subject import Subject
 from distillfarm.compression.analysis.treatments import int4, int8, low_rank, prune
 from distillfarm.compression.datasets import Samples
 from distillfarm.compression.evaluation import Accuracy

@@ -28,7 +28,12 @@ _COUNTERS = {
     ModelFormat.TORCH_EXPORT: "torch",
     ModelFormat.TORCH_MODULE: "torch",
 }
-_PROFILERS = _COUNTERS | {ModelFormat.ONNX: "onnx_profile"}
+_PROFILERS = {
+    ModelFormat.KERAS: "keras",
+    ModelFormat.ONNX: "onnx_profile",
+    ModelFormat.TORCH_EXPORT: "torch_profile",
+    ModelFormat.TORCH_MODULE: "torch_profile",
+}
 _NO_PROFILER = {
     ModelFormat.SAVED_MODEL: "operators of a SavedModel are not timed one by one",
     ModelFormat.TFLITE: "LiteRT's Python interpreter has no profiler",

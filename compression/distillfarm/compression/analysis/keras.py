@@ -8,7 +8,9 @@ from torch import Tensor
 from distillfarm.compression import keras_models
 from distillfarm.compression.analysis.layers import Facts
 from distillfarm.compression.analysis.profile import Runs, Timed
-from distillfarm.compression.analysis.torch import Subject, clock, listen
+from distillfarm.compression.analysis.torch import listen
+from distillfarm.compression.analysis.torch_profile import clock
+from distillfarm.compression.analysis.torch_subject import Subject
 from distillfarm.compression.protocols import WorkingModel
 from distillfarm.domain.model import Signature
 

@@ -11,7 +11,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from distillfarm.compression.analysis.layers import Layer, merged
 from distillfarm.compression.analysis.sensitivity import Treatable
-from distillfarm.compression.analysis.torch import LOOKUPS, Subject, memory, owner, subject, unfused
+from distillfarm.compression.analysis.torch import LOOKUPS
+from distillfarm.compression.analysis.torch_subject import (
+    Subject,
+    memory,
+    owner,
+    subject,
+    unfused,
+)
 from distillfarm.compression.analysis.treatments import WEIGHTS
 from distillfarm.compression.datasets import Samples
 from distillfarm.compression.evaluation import Outputs
