@@ -79,10 +79,11 @@ class _OnnxQuantiser:
 class OnnxStatic(_OnnxQuantiser):
     """Quantise-dequantise pairs with UINT8 activations and INT8 weights.
 
-    Those types run fast on x86 and on ARM. With INT8 activations ONNX Runtime's x86 kernels for
-    matrix products were 1.6 times slower. Where no convolution ties operators together, only
-    matrix products and lookups are quantised, from FP32 to FP32: on a transformer encoder that
-    was 1.4 times faster and twice as close as quantising every operator.
+    Those types run fast on x86 and on ARM; INT8 activations are what ARM's kernels like as well,
+    but on x86 they made matrix products slower than FP32. Where no convolution ties operators
+    together, only matrix products and lookups are quantised, from FP32 to FP32: a transformer
+    encoder was faster and closer so than with every operator in INT8. Nodes between quantised
+    ones lose by rounding and win little.
     """
 
     remedy = "use fp16, or int8_dynamic for LSTM"

@@ -91,9 +91,8 @@ def static(
     """INT8 for weights and activations, ranges from the plain minimum and maximum.
 
     The library's default, a moving average of the ranges, loses accuracy. Where no convolution
-    ties operators together, only fully connected layers are quantised: every operator of a
-    transformer encoder in INT8 ran 4 times slower than FP32, since LiteRT's fast kernels lack
-    some of them.
+    ties operators together, only fully connected layers are quantised: with every operator in
+    INT8 a transformer encoder ran slower than in FP32, since LiteRT's fast kernels lack some.
 
     Raises:
         PassRefused: a setting that LiteRT does not have; the text names it.
