@@ -81,6 +81,18 @@ def test_weights_of_zeros_and_of_few_values_are_stored_as_such_without_loss(
     assert all(np.array_equal(each, wanted[each.shape]) for each in stored.values())
 
 
+def test_tables_and_masks_come_along_to_a_later_system(tmp_path: Path) -> None:
+    problem = export_models.made("Repetitive", tmp_path / "p")
+    model, _ = exported(problem, tmp_path / "w")
+    workspace = problem.workspace(tmp_path / "later")
+    later = workspace.folder / "later.tar"
+    coreml_files.deployed(model.path, later, workspace, 18)
+    found = coreml_models.census(later)
+    assert found["constexpr_sparse_to_dense"] == found["constexpr_lut_to_dense"] == 1
+    before, after = weights(model.path, tmp_path / "before"), weights(later, tmp_path / "after")
+    assert all(map(np.array_equal, before.values(), after.values()))
+
+
 @dataclass(frozen=True)
 class Expected:
     """What quantising weights does: at most ``share`` of the file, ``error`` of a weight."""

@@ -4,6 +4,7 @@ Nothing here can run the result. What was lost is read off the weights instead: 
 again and compared with what it was, and the furthest off is noted.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,10 @@ _AS_IT_IS = coremltools.precision.FLOAT32
 # Smaller tensors are scales, axes and paddings: to compress them saves nothing.
 _MIN_WEIGHTS = 512
 _PERCENT, _TINY = 100, 1e-30
-_MARK = "_quantized"
+# What coremltools has changed bears a suffix, one for each change.
+_MARKS = re.compile("(_quantized|_palettized|_sparsified)+$")
+_TABLES_AND_MASKS = frozenset({"constexpr_lut_to_dense", "constexpr_sparse_to_dense"})
+_INT8 = "constexpr_affine_dequantize"
 
 
 def int8_weights(source: Path, destination: Path, workspace: Workspace) -> None:
@@ -43,7 +47,7 @@ def int4_weights(source: Path, destination: Path, workspace: Workspace, block: i
     )
 
     def quantise(model: Any) -> Any:
-        return _quantised(_lowered(model, coremltools.target.iOS18, _AS_IT_IS), config)
+        return _quantised(_raised(model, coremltools.target.iOS18), config)
 
     _rewrite(source, destination, workspace, quantise)
     workspace.notes.append("the file asks for iOS 18 or macOS 15, which blocks of INT4 need")
@@ -72,7 +76,7 @@ def deployed(source: Path, destination: Path, workspace: Workspace, ios: int) ->
                 f"the file needs {_target(model).name} already, more than iOS {ios}; put"
                 " deployment before the pass that raised it, or leave it out"
             )
-        coreml_models.write(_lowered(model, wanted, _AS_IT_IS), destination)
+        coreml_models.write(_raised(model, wanted), destination)
 
 
 def packed(model: Any) -> Any:
@@ -118,6 +122,19 @@ def _everywhere(config: Any) -> Any:
     return optimise.OptimizationConfig(global_config=config)
 
 
+def _raised(model: Any, deployment: Any) -> Any:
+    """For a later system; iOS 18 took tables and masks anew, so they are unpacked in between."""
+    kinds = {each.type for each in coreml_models.operations(model.get_spec())}
+    if deployment.value < coremltools.target.iOS18.value or not kinds & _TABLES_AND_MASKS:
+        return _lowered(model, deployment, _AS_IT_IS)
+    if _INT8 in kinds:
+        raise PassRefused(
+            "the file holds INT8 weights beside tables or masks, which change their form with"
+            " iOS 18; put deployment(ios=18) before int8_dynamic"
+        )
+    return packed(_lowered(optimise.decompress_weights(model), deployment, _AS_IT_IS))
+
+
 def _lowered(model: Any, deployment: Any, precision: Any) -> Any:
     return coreml_models.reconverted(model, deployment, precision)
 
@@ -132,15 +149,13 @@ def _weights(model: Any) -> dict[str, Any]:
     """The weights as the program computes with them, by the names that they had at first."""
     plain = optimise.decompress_weights(model)
     found = optimise.get_weights_metadata(plain, weight_threshold=_MIN_WEIGHTS)
-    return {name: np.asarray(each.val, np.float64) for name, each in found.items()}
+    return {_MARKS.sub("", name): np.asarray(each.val, np.float64) for name, each in found.items()}
 
 
 def _errors(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float]:
     """How far each weight is off, as a share of its own root mean square."""
     errors = {}
     for name, old in before.items():
-        # coremltools marks what it has quantised by a suffix.
-        new = after[name] if name in after else after[name + _MARK]
         size = max(float(np.sqrt(np.mean(old**2))), _TINY)
-        errors[name] = float(np.sqrt(np.mean((old - new) ** 2))) / size
+        errors[name] = float(np.sqrt(np.mean((old - after[name]) ** 2))) / size
     return errors
