@@ -55,7 +55,7 @@ class Evidence:
 
 
 def bottlenecks(found: Evidence) -> tuple[str, ...]:
-    """A dozen sentences at most, the most telling first."""
+    """What there is to say, the most telling first: measured time before counts."""
     said = [
         *_by_time(found),
         *_limits(found),
