@@ -110,10 +110,9 @@ def explain(quantiser: Quantiser, source: WorkingModel, made: Path, workspace: W
 
 def shown(sensitivity: Sensitivity) -> str:
     """A layer and what quantising it alone does, in a few words."""
-    return (
-        f"{sensitivity.layer.rpartition('/')[2]} (alone: divergence {sensitivity.divergence:.2g},"
-        f" {sensitivity.drop_points:.1f} points)"
-    )
+    points = f", {sensitivity.drop_points:.1f} points" if sensitivity.drop_points else ""
+    name = sensitivity.layer.rpartition("/")[2]
+    return f"{name} (alone: divergence {sensitivity.divergence:.2g}{points})"
 
 
 def _without(layers: Collection[str], layer: str) -> frozenset[str]:

@@ -110,7 +110,7 @@ def _fewest(
     from distillfarm.compression.passes import disturbance
 
     raise PassRefused(
-        f"with {most} of {len(order)} layers in floating point {moved:.1f} points of the answers"
+        f"with {most} of {len(order)} layers in floating point {moved:.3g} points of the answers"
         f" still move, limit {limit:g}; worst is {disturbance.shown(order[0])}; raise limit, or use"
         " fp16"
     )
