@@ -19,6 +19,7 @@ from distillfarm.compression.inference import open_model
 from distillfarm.compression.passes import calibration, disturbance, int8_static
 from distillfarm.compression.passes.tflite_files import signature_key
 from distillfarm.compression.protocols import PassRefused, WorkingModel, Workspace
+from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import parse_target
 from distillfarm.domain.model import ModelFormat
 from distillfarm.domain.recipe import parse_recipe
@@ -179,6 +180,12 @@ def test_what_litert_cannot_do_is_refused_by_the_settings_name(
     problem, source = exported("vector", _LITERT)
     with pytest.raises(PassRefused, match=setting):
         run(problem, source, text, tmp_path / "w")
+
+
+def test_a_percentile_that_nobody_would_read_is_a_mistake() -> None:
+    spec = parse_recipe("int8_static(percentile=99.9)").passes[0]
+    with pytest.raises(InvalidRequest, match="needs calibration=percentile"):
+        registry.compression_pass("int8_static").check(spec)
 
 
 def test_what_onnx_runtime_cannot_do_is_refused_by_the_settings_name(

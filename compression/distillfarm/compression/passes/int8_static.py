@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from distillfarm.compression.passes import calibration
 from distillfarm.compression.passes.settings import number, option, parse
 from distillfarm.compression.protocols import Promise, WorkingModel, Workspace
+from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.model import ModelFormat
 from distillfarm.domain.variant import PassSpec
 
@@ -42,19 +43,27 @@ class Int8Static:
 
     def check(self, spec: PassSpec) -> None:
         """Read the settings."""
-        parse(spec, Int8StaticSettings)
+        _settings(spec)
 
     def run(self, source: WorkingModel, spec: PassSpec, workspace: Workspace) -> WorkingModel:
         """Calibrate and quantise."""
         from distillfarm.compression.passes import disturbance
         from distillfarm.compression.passes.quantisers import quantised
 
-        settings = parse(spec, Int8StaticSettings)
+        settings = _settings(spec)
         quantiser = opened(source, settings, workspace)
         path = workspace.folder / f"int8_static.{source.format.value}"
         quantised(quantiser, path, workspace)
         disturbance.explain(quantiser, source, path, workspace)
         return WorkingModel(path, source.format)
+
+
+def _settings(spec: PassSpec) -> Int8StaticSettings:
+    settings = parse(spec, Int8StaticSettings)
+    given = any(each.name == "percentile" for each in spec.parameters)
+    if given and settings.calibration != "percentile":
+        raise InvalidRequest(f"{spec}: percentile needs calibration=percentile beside it")
+    return settings
 
 
 def opened(source: WorkingModel, settings: Int8StaticSettings, workspace: Workspace) -> "Quantiser":
