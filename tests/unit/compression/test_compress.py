@@ -72,13 +72,13 @@ def test_the_last_step_is_always_export() -> None:
         ("original", ModelFormat.ONNX, "coreml", "begin the recipe with distill"),
         ("int8_static", ModelFormat.TORCH_MODULE, "executorch", "int8_static"),
         ("int8_xnnpack", ModelFormat.TORCH_MODULE, "litert", "begin the recipe with distill"),
-        ("sparsify", ModelFormat.ONNX, "onnxruntime", "distill, fp16, int8_dynamic"),
+        ("vacuum", ModelFormat.ONNX, "onnxruntime", "no pass .vacuum.; use one of .*distill, fp16"),
         ("distill(breadth=2)", ModelFormat.ONNX, "onnxruntime", "unknown setting 'breadth'"),
         ("distill(width=half)", ModelFormat.ONNX, "onnxruntime", "is no number"),
         ("distill(epochs=1.5)", ModelFormat.ONNX, "onnxruntime", "is no whole number"),
         ("prune(ratio=1.5)", ModelFormat.TORCH_MODULE, "onnxruntime", "is not from 0.01 to 0.95"),
         ("distill(width=nan)", ModelFormat.ONNX, "onnxruntime", "is not from"),
-        ("fp16(bits=8)", ModelFormat.ONNX, "onnxruntime", "it takes none"),
+        ("fp16(bits=8)", ModelFormat.ONNX, "onnxruntime", "unknown setting 'bits'"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_remedy(
