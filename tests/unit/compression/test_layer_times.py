@@ -13,8 +13,10 @@ from onnx import helper
 from distillfarm.compression import analysis, torch_models
 from distillfarm.compression.analysis import onnx_profile
 from distillfarm.compression.analysis.profile import Runs, middle
+from distillfarm.compression.analysis.sensitivity import Question
 from distillfarm.compression.analysis.torch_profile import clock
 from distillfarm.compression.analysis.torch_subject import Subject
+from distillfarm.compression.evaluation import Accuracy
 from distillfarm.compression.protocols import WorkingModel
 from distillfarm.domain.model import ModelFormat, Signature, TensorSpec
 
@@ -120,3 +122,15 @@ def test_a_model_that_does_not_run_on_zeros_is_analysed_without_times(tmp_path: 
     found = analysis.analyse(WorkingModel(tmp_path / "model.onnx", ModelFormat.ONNX), 1, silent)
     assert found.profile.startswith("no time by layer: ModelRejected")
     assert found.parameters == 8
+
+
+def test_a_model_that_never_returns_is_given_up_and_still_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(onnx_profile, "_PATIENCE_S", 0.3)
+    path = format_models.GOLDEN.parent / "launch_models" / "endless.onnx"
+    question = Question(tmp_path / "never read.npz", 0, Accuracy())
+    found = analysis.analyse(WorkingModel(path, ModelFormat.ONNX), 1, silent, question)
+    assert found.profile.startswith("no time by layer: ModelRejected")
+    assert found.operators
+    assert "was not asked: the model does not run" in found.bottlenecks[-1]

@@ -71,7 +71,9 @@ def analyse(
     report(_COUNTED, "timing the layers")
     timed = _timed(model, signature, threads)
     sensed = _NOTHING
-    if question is not None:
+    if question is not None and not timed.whole_us:
+        sensed = Sensitivities((), "what techniques cost was not asked: the model does not run")
+    elif question is not None:
         rest = 1 - _TIMED
         sensed = _sensed(
             model, signature, facts, question, lambda done, text: report(_TIMED + rest * done, text)

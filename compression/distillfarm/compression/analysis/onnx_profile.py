@@ -8,8 +8,10 @@ time goes to the member that does its multiply-accumulates.
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Timer
 
 import msgspec
 import numpy as np
@@ -32,6 +34,7 @@ _FUSED = "fused "
 _UNIQUE = re.compile(r"_token_\d+$")
 _ERRORS_ONLY = 3
 _WARM_UP = 3
+_PATIENCE_S = 20.0
 _FAILURES = (failures.Fail, failures.InvalidArgument, failures.RuntimeException)
 # Their time is that of the nodes inside them.
 _OUTER = frozenset({"If", "Loop", "Scan", "SequenceMap"})
@@ -70,11 +73,12 @@ def times(model: WorkingModel, signature: Signature, runs: Runs) -> Timed:
         original = _named(onnx.load_model(model.path, format="protobuf"))
         onnx.save(original, named)
         try:
-            quiet = _session(named, runs.threads)
-            whole_us = timed_runs(lambda: quiet.run(None, inputs), runs)
-            watched = _session(named, runs.threads, folder)
-            for _ in range(_WARM_UP + runs.profiled(len(whole_us))):
-                watched.run(None, inputs)
+            with _impatient() as options:
+                quiet = _session(named, runs.threads)
+                whole_us = timed_runs(lambda: quiet.run(None, inputs, options), runs)
+                watched = _session(named, runs.threads, folder)
+                for _ in range(_WARM_UP + runs.profiled(len(whole_us))):
+                    watched.run(None, inputs, options)
         except _FAILURES as error:
             raise ModelRejected(f"ONNX Runtime cannot run the model on zeros: {error}") from error
         content = Path(watched.end_profiling()).read_bytes()
@@ -85,6 +89,18 @@ def times(model: WorkingModel, signature: Signature, runs: Runs) -> Timed:
     elsewhere_us = found.pop("", 0.0)
     profiler = f"ONNX Runtime {onnxruntime.__version__}'s profile"
     return Timed(found, len(samples), whole_us, profiler, elsewhere_us)
+
+
+@contextmanager
+def _impatient() -> Iterator[onnxruntime.RunOptions]:
+    """Options whose runs are ended when the time for all of them is over: a loop may be endless."""
+    options = onnxruntime.RunOptions()
+    timer = Timer(_PATIENCE_S, lambda: setattr(options, "terminate", True))
+    timer.start()
+    try:
+        yield options
+    finally:
+        timer.cancel()
 
 
 def _session(path: Path, threads: int, profile: Path | None = None) -> onnxruntime.InferenceSession:
