@@ -1,11 +1,12 @@
 """PyTorch modules as files that hold no code but the user's own factory: TORCH_MODULE.
 
 A zip, stored without packing, of ``module.json`` (a ``ModuleSpec``), ``weights.safetensors`` and,
-where the user's file builds the module, ``factory.py``. Structured pruning changes the widths of
-layers, so its history is kept and replayed on the freshly built module before the weights are
-loaded. Nothing is ever pickled. The same module gives the same bytes.
+where the user's file builds the module, ``factory.py``. What passes have changed about the layers
+is kept as ``edits`` and done again to the freshly built module before the weights are loaded.
+Nothing is ever pickled. The same module gives the same bytes.
 """
 
+import dataclasses
 import linecache
 import sys
 import zipfile
@@ -20,36 +21,32 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from distillfarm.compression import module_edits
+from distillfarm.compression.module_edits import Edit
 from distillfarm.compression.zoo.config import ZooConfig
 from distillfarm.compression.zoo.modules import build
 from distillfarm.domain.errors import ModelRejected
 from distillfarm.domain.model import Signature, TensorSpec
 
 _SPEC, _WEIGHTS, _FACTORY = "module.json", "weights.safetensors", "factory.py"
-_FACTORY_MODULE = "distillfarm_user_factory"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
-
-@dataclass(frozen=True)
-class PruningStep:
-    """One group of channels that was taken out: torch-pruning's history entry."""
-
-    module: str
-    out_channels: bool
-    indices: tuple[int, ...]
+FACTORY_MODULE = "distillfarm_user_factory"
+"""Where in ``sys.modules`` the user's file stands that ``run_factory`` ran last."""
 
 
 @dataclass(frozen=True)
 class ModuleSpec:
     """How a module is built: from the zoo, or by ``factory_function`` of the user's file.
 
-    ``signature`` names the arguments of ``forward`` in their order, and its outputs.
+    ``signature`` names the arguments of ``forward`` in their order, and its outputs. ``edits`` are
+    what was changed about its layers since, in this order.
     """
 
     signature: Signature
     zoo: ZooConfig | None = None
     factory_function: str = ""
-    pruning: tuple[PruningStep, ...] = ()
+    edits: tuple[Edit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,11 @@ class TorchModel:
     module: nn.Module
     spec: ModuleSpec
     factory_source: bytes = b""
+
+    def edited(self, edits: Sequence[Edit]) -> "TorchModel":
+        """The same module, which ``edits`` were done to, with them in its spec."""
+        spec = dataclasses.replace(self.spec, edits=(*self.spec.edits, *edits))
+        return dataclasses.replace(self, spec=spec)
 
 
 def write(model: TorchModel, path: Path) -> None:
@@ -92,8 +94,7 @@ def read(path: Path) -> TorchModel:
         raise ModelRejected(f"{path.name} is no TORCH_MODULE: {error}") from error
     source = members.get(_FACTORY, b"")
     module = build(spec.zoo) if spec.zoo else run_factory(source, spec.factory_function)
-    if spec.pruning:
-        _replay(module, spec)
+    module_edits.replay(module, spec.edits)
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
@@ -107,9 +108,9 @@ def run_factory(source: bytes, function: str) -> nn.Module:
     Raises:
         ModelRejected: the file does not run, has no such function, or it gives no module.
     """
-    user = ModuleType(_FACTORY_MODULE)
+    user = ModuleType(FACTORY_MODULE)
     # Dataclasses and torch.export look a class's module up by name, refusals quote its lines.
-    sys.modules[_FACTORY_MODULE] = user
+    sys.modules[FACTORY_MODULE] = user
     lines = source.decode(errors="replace").splitlines(keepends=True)
     linecache.cache[_FACTORY] = (len(source), None, lines, _FACTORY)
     try:
@@ -172,15 +173,6 @@ class Flat(nn.Module):
 def _zeros(spec: TensorSpec, batch: int) -> Tensor:
     shape = [batch if size < 0 else size for size in spec.shape]
     return torch.zeros(shape, dtype=getattr(torch, spec.dtype))
-
-
-def _replay(module: nn.Module, spec: ModuleSpec) -> None:
-    import torch_pruning
-
-    history = [[step.module, step.out_channels, list(step.indices)] for step in spec.pruning]
-    graph = torch_pruning.DependencyGraph()
-    graph.build_dependency(module.eval(), example_inputs(spec.signature, batch=2))
-    graph.load_pruning_history(history)
 
 
 def _members(path: Path) -> dict[str, bytes]:

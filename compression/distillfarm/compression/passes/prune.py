@@ -1,37 +1,58 @@
-"""Takes whole channels out of a PyTorch module, then lets it learn from the source again."""
+"""Takes whole channels and attention heads out of a module, then lets it learn again."""
 
 import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from distillfarm.compression.passes.finetuning import FinetuneSettings, finetune, written
-from distillfarm.compression.passes.settings import number, parse
+from distillfarm.compression.passes.finetuning import FinetuneSettings, written
+from distillfarm.compression.passes.settings import number, option, parse
+from distillfarm.compression.passes.surgery import (
+    finetune_stage,
+    module_of,
+    note,
+    part_of,
+    samples,
+    with_open_attention,
+)
 from distillfarm.compression.protocols import PassRefused, Promise, WorkingModel, Workspace
-from distillfarm.domain.model import ModelFormat, Signature
+from distillfarm.domain.model import ModelFormat
 from distillfarm.domain.variant import PassSpec
 
 if TYPE_CHECKING:
-    import torch
-    from torch import nn
+    from distillfarm.compression.torch_models import TorchModel
+    from distillfarm.compression.widths import Found, Width, Widths
 
-    from distillfarm.compression.torch_models import PruningStep, TorchModel
-
-# Channels that are no multiple of 8 ran slower than the unpruned ones.
-_CHANNEL_MULTIPLE = 8
+_TRIED_SAMPLES = 8
+_SCORING_SAMPLES = 256
+_CUTTING_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class PruneSettings(FinetuneSettings):
-    """``ratio`` of the channels goes, then the rest learns again."""
+    """``ratio`` of the channels and heads goes, then the rest learns again.
+
+    Widths stay multiples of ``round_to``: on the runtimes measured, channels that are no multiple
+    of 8 ran slower than the unpruned ones. With ``scope=layer`` every layer loses its share, with
+    ``global`` those lose most whose channels matter least. With more ``steps`` the ratio is
+    reached little by little, with ``epochs_between`` epochs of training after each but the last.
+    """
 
     ratio: float = number(0.5, 0.01, 0.95)
+    importance: str = option("magnitude", "taylor", "bn_scale")
+    scope: str = option("layer", "global")
+    round_to: int = number(8, 1, 256)
+    steps: int = number(1, 1, 20)
+    epochs_between: int = number(2, 1, 1000)
 
 
 class Prune:
-    """Structured pruning by group magnitude (Fang et al., arXiv:2301.12900), then fine-tuning.
+    """Structured pruning (Fang et al., arXiv:2301.12900), then fine-tuning.
 
-    Widths stay multiples of 8 and what makes the model's outputs is left alone. The fine-tuning
-    distils from the source model.
+    What goes are channels of convolutions, hidden widths of dense layers, feed-forward widths and
+    whole attention heads, by group magnitude, by first-order Taylor expansion of the loss
+    (Molchanov et al., CVPR 2019) or by the scale of batch normalisation (Liu et al.,
+    arXiv:1708.06519; magnitude where there is none). What ``compression.widths`` finds cannot
+    shrink stays, and is named in the notes.
     """
 
     name = "prune"
@@ -44,100 +65,96 @@ class Prune:
         parse(spec, PruneSettings)
 
     def run(self, source: WorkingModel, spec: PassSpec, workspace: Workspace) -> WorkingModel:
-        """Prune the module and train it."""
-        from distillfarm.compression import torch_models, training
-
-        if source.format not in self.formats:
-            raise PassRefused(
-                f"a {source.format.value} model has its widths written into its graph; hand the"
-                " model in as a state dict with its factory, or distil first"
-            )
+        """Prune the module and train it, step by step."""
         settings = parse(spec, PruneSettings)
-        training.begin(workspace.seed, workspace.threads)
         workspace.report(0.0, "pruning")
-        model = torch_models.read(source.path)
-        model = dataclasses.replace(
-            model,
-            spec=dataclasses.replace(
-                model.spec,
-                pruning=(*model.spec.pruning, *_prune(model, settings.ratio)),
-            ),
-        )
-        finetune(model, settings, workspace)
-        return written(model, workspace, "pruned.zip")
+        model = module_of(source, workspace)
+        model = with_open_attention(model, samples(model, workspace, _TRIED_SAMPLES)[0], workspace)
+        pruning = _Pruning(model, settings, workspace)
+        for step in range(1, settings.steps + 1):
+            last = step == settings.steps
+            part = part_of(workspace, (step - 1) / settings.steps, step / settings.steps)
+            kept_share = 1 - settings.ratio * step / settings.steps
+            cut = pruning.cut(kept_share, part_of(part, 0.0, _CUTTING_SHARE))
+            if last:
+                pruning.tell()
+            if cut or last:
+                epochs = settings.epochs if last else settings.epochs_between
+                schedule = dataclasses.replace(settings, epochs=epochs)
+                after = part_of(part, _CUTTING_SHARE, 1.0)
+                finetune_stage(pruning.model, schedule, after, step)
+        return written(pruning.model, workspace, "pruned.zip")
 
 
-def _prune(model: "TorchModel", ratio: float) -> "tuple[PruningStep, ...]":
-    """Prune the module in place; gives what was taken out."""
-    import torch_pruning
+class _Pruning:
+    """A model that is cut step by step, with how wide it was at first."""
 
-    from distillfarm.compression.torch_models import PruningStep, example_inputs
+    def __init__(self, model: "TorchModel", settings: PruneSettings, workspace: Workspace) -> None:
+        self.model = model
+        self._settings = settings
+        self._workspace = workspace
+        self._original: dict[str, Width] = {}
+        self._units: dict[str, int] = {}
+        self._left: list[tuple[str, str]] = []
 
-    module, signature = model.module, model.spec.signature
-    for parameter in module.parameters():
-        parameter.requires_grad_(True)
-    before = [tuple(each.shape) for each in _run(module, signature)]
-    try:
-        pruner = torch_pruning.pruner.BasePruner(
-            module,
-            example_inputs(signature, batch=2),
-            importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
-            pruning_ratio=ratio,
-            round_to=_CHANNEL_MULTIPLE,
-            ignored_layers=_kept(module, signature),
-        )
-        pruner.step()
-        history = pruner.pruning_history()
-    except (RuntimeError, ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
-        raise PassRefused(
-            f"torch-pruning cannot follow this module: {type(error).__name__}: {error}"
-        ) from error
-    after = [tuple(each.shape) for each in _run(module, signature)]
-    if after != before:
-        raise PassRefused(f"pruning would change the outputs' shapes from {before} to {after}")
-    if not history:
-        raise PassRefused(
-            f"no layer can lose {ratio:.0%} of its channels and keep a multiple of"
-            f" {_CHANNEL_MULTIPLE}; raise ratio, or the model has none but recurrent layers"
-        )
-    return tuple(
-        PruningStep(name, bool(out), tuple(map(int, indices))) for name, out, indices in history
-    )
+    def cut(self, kept_share: float, workspace: Workspace) -> bool:
+        """Take units out until about ``kept_share`` of the first number is left; False if none."""
+        from distillfarm.compression import module_edits
+        from distillfarm.compression.width_choice import cuts, goals
 
+        module, settings = self.model.module, self._settings
+        before = module_edits.sizes(module)
+        widths, found = self._found(workspace)
+        for each in found.widths:
+            self._original.setdefault(each.layer, each)
+            self._units[each.layer] = each.units
+        first = {name: each.units for name, each in self._original.items()}
+        goal = goals(found.widths, first, kept_share, settings.scope == "global")
+        done = False
+        for width, units in cuts(found.widths, goal, settings.round_to):
+            if widths.cut(width, units):
+                self._units[width.layer] -= len(units)
+                done = True
+        module.zero_grad()
+        edits = module_edits.resized(before, module_edits.sizes(module))
+        self.model = self.model.edited(edits)
+        self._left = [(name, obstacle.value) for name, obstacle in found.left]
+        return done
 
-def _run(module: "nn.Module", signature: Signature) -> "tuple[torch.Tensor, ...]":
-    from distillfarm.compression.torch_models import example_inputs, named_outputs
+    def tell(self) -> None:
+        """Note what is left of each width, and which layers stay as they were.
 
-    return named_outputs(module(*example_inputs(signature, batch=2)), signature)
+        Raises:
+            PassRefused: all of them.
+        """
+        left, multiple = list(self._left), self._settings.round_to
+        shrunk = []
+        for name, width in self._original.items():
+            kept = self._units[name]
+            what = "heads" if width.span > 1 else "channels"
+            if kept < width.units:
+                shrunk.append(f"{name} {kept} of {width.units} {what}")
+            else:
+                left.append((name, f"its {what} leave no smaller multiple of {multiple} channels"))
+        if not shrunk:
+            reasons = "; ".join(f"{layer}: {reason}" for layer, reason in left)
+            raise PassRefused(f"no layer can be pruned: {reasons or 'the model has none'}")
+        self._workspace.notes.append(f"kept {', '.join(shrunk)}")
+        note(self._workspace, left)
 
+    def _found(self, workspace: Workspace) -> "tuple[Widths, Found]":
+        from distillfarm.compression.torch_answers import MISFITS
+        from distillfarm.compression.width_choice import scores
+        from distillfarm.compression.widths import Widths
 
-def _kept(module: "nn.Module", signature: Signature) -> "list[nn.Module]":
-    """The layers that must keep their width because the model's outputs have it."""
-    import torch
-    from torch import nn
-
-    # The nodes are kept alive beside the layers, since ids of dead objects are used again.
-    made: dict[int, tuple[object, nn.Module]] = {}
-
-    def remember(layer: nn.Module, _inputs: object, output: object) -> None:
-        if isinstance(output, torch.Tensor):
-            made[id(output.grad_fn)] = (output.grad_fn, layer)
-
-    shaping = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
-    layers = [each for each in module.modules() if isinstance(each, shaping)]
-    hooks = [each.register_forward_hook(remember) for each in layers]
-    try:
-        outputs = _run(module, signature)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    # Walk back from each output, through what has no width of its own, to the layers behind.
-    kept: list[nn.Module] = []
-    waiting = [each.grad_fn for each in outputs]
-    while waiting:
-        node = waiting.pop()
-        if id(node) in made:
-            kept.append(made[id(node)][1])
-        elif node is not None:
-            waiting.extend(following for following, _ in node.next_functions)
-    return kept
+        model = self.model
+        inputs, labels = samples(model, workspace, _SCORING_SAMPLES)
+        few = tuple(each[:_TRIED_SAMPLES] for each in inputs)
+        widths = Widths(model.module, model.spec.signature, few)
+        try:
+            importance = scores(self._settings.importance, model, inputs, labels)
+            return widths, widths.find(importance, lambda done: workspace.report(done, "pruning"))
+        except MISFITS as error:
+            raise PassRefused(
+                f"torch-pruning cannot follow this module: {type(error).__name__}: {error}"
+            ) from error

@@ -131,7 +131,7 @@ def _examples(module: nn.Module, source: Source) -> dict[str, Tensor]:
 
 def _given_examples(source: Source) -> object:
     # Where run_factory has put the user's file.
-    function = getattr(sys.modules[torch_models._FACTORY_MODULE], "example_inputs", None)
+    function = getattr(sys.modules[torch_models.FACTORY_MODULE], "example_inputs", None)
     if function is not None:
         try:
             return function()
