@@ -119,6 +119,21 @@ class TestPrune(PassConformance):
     source_formats = (ModelFormat.TORCH_MODULE,)
 
 
+class TestQat(PassConformance):
+    text = "qat(epochs=2)"
+    source_formats = (ModelFormat.TORCH_MODULE,)
+
+
+class TestSparsify(PassConformance):
+    text = "sparsify(ratio=0.5,epochs=2)"
+    source_formats = (ModelFormat.TORCH_MODULE,)
+
+
+class TestCluster(PassConformance):
+    text = "cluster(bits=4,epochs=2)"
+    source_formats = (ModelFormat.TORCH_MODULE,)
+
+
 class TestInt8Static(PassConformance):
     text = "int8_static"
     source_formats = (ModelFormat.ONNX, ModelFormat.TFLITE)

@@ -86,7 +86,7 @@ def trained(kind: str, folder: Path) -> Problem:
     torch.manual_seed(0)
     config = dataclasses.replace(student(signature, 1.0), vocabulary=_VOCABULARY)
     module = build(config)
-    _train(module, torch.from_numpy(inputs), torch.from_numpy(labels))
+    train(module, torch.from_numpy(inputs), torch.from_numpy(labels))
     model = torch_models.TorchModel(module, torch_models.ModuleSpec(signature, zoo=config))
     return stored(folder, model, x=inputs, label=labels)
 
@@ -138,7 +138,8 @@ def _samples(kind: str) -> tuple[np.ndarray, np.ndarray]:
     return noisy.astype(np.float32), labels
 
 
-def _train(module: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> None:
+def train(module: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> None:
+    """Train a classifier in place, for a second or two."""
     optimiser = torch.optim.Adam(module.parameters(), 3e-3)
     module.train()
     for _ in range(15):

@@ -49,6 +49,11 @@ def default_epochs(visits: int, samples: int, most: int) -> int:
     return min(most, max(4, round(visits / samples)))
 
 
+def batches(samples: int) -> int:
+    """Steps of the optimiser in an epoch; the last incomplete batch is left out."""
+    return samples // min(_BATCH, samples)
+
+
 def are_probabilities(outputs: np.ndarray) -> bool:
     """Whether every row is a distribution: the teacher ends in a softmax."""
     inside = bool((outputs >= 0).all() and (outputs <= 1).all())
@@ -83,12 +88,12 @@ def fit(
     """
     total = len(lesson.train)
     size = min(_BATCH, total)
-    batches = total // size
+    per_epoch = batches(total)
     optimiser = torch.optim.AdamW(
         model.module.parameters(), lr=schedule.learning_rate, weight_decay=_WEIGHT_DECAY
     )
     pace = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, schedule.learning_rate, total_steps=schedule.epochs * batches
+        optimiser, schedule.learning_rate, total_steps=schedule.epochs * per_epoch
     )
     inputs = _tensors(lesson.train, model)
     labels = torch.from_numpy(lesson.train.labels)
@@ -98,7 +103,7 @@ def fit(
         model.module.train()
         order = torch.randperm(total, generator=generator)
         losses = []
-        for batch in range(batches):
+        for batch in range(per_epoch):
             rows = order[batch * size : (batch + 1) * size]
             loss = loss_of([each[rows] for each in inputs], lesson.teacher[rows], labels[rows])
             optimiser.zero_grad()
@@ -109,7 +114,7 @@ def fit(
             pace.step()
             losses.append(float(loss.detach()))
             if batch % _BATCHES_PER_REPORT == 0:
-                done = (epoch - 1 + batch / batches) / schedule.epochs
+                done = (epoch - 1 + batch / per_epoch) / schedule.epochs
                 report(done, f"epoch {epoch} of {schedule.epochs}, loss {losses[-1]:.3f}")
         mean = float(np.mean(losses))
         if not np.isfinite(mean):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from distillfarm.compression.datasets import load_for_passes
+from distillfarm.compression.datasets import PassData, load_for_passes
 from distillfarm.compression.passes.settings import number
 from distillfarm.compression.protocols import WorkingModel, Workspace
 from distillfarm.domain.model import ModelFormat
@@ -38,12 +38,14 @@ def finetune(
     settings: FinetuneSettings,
     workspace: Workspace,
     after_step: Callable[[], None] | None = None,
+    default_rate: float = 0.0,
 ) -> None:
     """Train ``model.module`` in place on labels and the source model's answers.
 
     ``after_step`` is called after every step of the optimiser, to hold weights to a constraint
-    (zeros that stay, values that are shared). ``training.begin`` must have been called before the
-    module was read, so that the work repeats itself.
+    (zeros that stay, values that are shared). ``default_rate`` is the learning rate where settings
+    leave it open, 0 to choose by the kind of layers. ``training.begin`` must have been called
+    before the module was read, so that the work repeats itself.
 
     Raises:
         PassRefused: the loss is not finite any more.
@@ -59,10 +61,9 @@ def finetune(
         "train",
         lambda done: workspace.report(_TEACHER_SHARE * done, "asking the teacher"),
     )
-    epochs = training.default_epochs(_VISITS, len(data.train), _MOST_EPOCHS)
     schedule = training.Schedule(
-        settings.epochs or epochs,
-        settings.learning_rate or _learning_rate(model.module),
+        _epochs(settings, data),
+        settings.learning_rate or default_rate or _learning_rate(model.module),
         settings.temperature,
         settings.soft_share,
     )
@@ -77,6 +78,14 @@ def finetune(
     )
 
 
+def steps(model: "TorchModel", settings: FinetuneSettings, workspace: Workspace) -> int:
+    """How often ``finetune`` with these settings will call ``after_step``."""
+    from distillfarm.compression import training
+
+    data = load_for_passes(workspace.data, model.spec.signature, workspace.split_seed)
+    return _epochs(settings, data) * training.batches(len(data.train))
+
+
 def written(model: "TorchModel", workspace: Workspace, name: str) -> WorkingModel:
     """``model`` as the file ``name`` in the workspace."""
     from distillfarm.compression import torch_models
@@ -84,6 +93,12 @@ def written(model: "TorchModel", workspace: Workspace, name: str) -> WorkingMode
     path = workspace.folder / name
     torch_models.write(model, path)
     return WorkingModel(path, ModelFormat.TORCH_MODULE)
+
+
+def _epochs(settings: FinetuneSettings, data: PassData) -> int:
+    from distillfarm.compression import training
+
+    return settings.epochs or training.default_epochs(_VISITS, len(data.train), _MOST_EPOCHS)
 
 
 def _learning_rate(module: "nn.Module") -> float:
