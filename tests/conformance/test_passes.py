@@ -119,6 +119,16 @@ class TestPrune(PassConformance):
     source_formats = (ModelFormat.TORCH_MODULE,)
 
 
+class TestPruneInSteps(PassConformance):
+    text = "prune(ratio=0.7,steps=3,scope=global,importance=taylor,epochs=2,epochs_between=1)"
+    source_formats = (ModelFormat.TORCH_MODULE,)
+
+
+class TestLowRank(PassConformance):
+    text = "low_rank(rank=sensitivity,ratio=0.4,epochs=2)"
+    source_formats = (ModelFormat.TORCH_MODULE,)
+
+
 class TestQat(PassConformance):
     text = "qat(epochs=2)"
     source_formats = (ModelFormat.TORCH_MODULE,)

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import user_modules
 from torch.nn import functional
 
-from distillfarm.compression import torch_models
+from distillfarm.compression import registry, torch_models
+from distillfarm.compression.inference import open_model
 from distillfarm.compression.protocols import WorkingModel, Workspace
 from distillfarm.compression.zoo.config import student
 from distillfarm.compression.zoo.modules import build
 from distillfarm.domain.model import ModelFormat, Signature, TensorSpec
+from distillfarm.domain.recipe import parse_recipe
 
 CLASSES = 3
 SAMPLES = 480
@@ -76,19 +79,37 @@ class Problem:
 
 def trained(kind: str, folder: Path) -> Problem:
     """A zoo model for ``kind``, a key of ``SHAPES``, trained until it is right nearly always."""
-    dtype, shape = SHAPES[kind]
-    signature = Signature(
-        (TensorSpec("x", dtype, (-1, *shape)),),
-        (TensorSpec("scores", "float32", (-1, CLASSES)),),
-    )
-    inputs, labels = _samples(kind)
-    torch.set_num_threads(1)
+    signature = _signature(kind)
     torch.manual_seed(0)
     config = dataclasses.replace(student(signature, 1.0), vocabulary=_VOCABULARY)
-    module = build(config)
-    train(module, torch.from_numpy(inputs), torch.from_numpy(labels))
-    model = torch_models.TorchModel(module, torch_models.ModuleSpec(signature, zoo=config))
-    return stored(folder, model, x=inputs, label=labels)
+    spec = torch_models.ModuleSpec(signature, zoo=config)
+    return _learnt(kind, torch_models.TorchModel(build(config), spec), folder)
+
+
+def users(function: str, kind: str, folder: Path) -> Problem:
+    """The model that ``function`` of ``user_modules`` builds, trained on data of ``kind``."""
+    source = Path(user_modules.__file__).read_bytes()
+    torch.manual_seed(0)
+    module = torch_models.run_factory(source, function)
+    spec = torch_models.ModuleSpec(_signature(kind), factory_function=function)
+    return _learnt(kind, torch_models.TorchModel(module, spec, source), folder)
+
+
+def passed(
+    problem: Problem, text: str, folder: Path
+) -> tuple[WorkingModel, torch.nn.Module, Workspace]:
+    """The problem's model after one pass: its file, the module in it, what the pass has told."""
+    (spec,) = parse_recipe(text).passes
+    workspace = problem.workspace(folder)
+    made = registry.compression_pass(spec.name).run(problem.model, spec, workspace)
+    return made, torch_models.read(made.path).module, workspace
+
+
+def accuracy(problem: Problem, model: WorkingModel) -> float:
+    """The share of all samples that ``model`` gets right."""
+    with np.load(problem.data) as data:
+        answers = open_model(model, 1)({"x": data["x"]})["scores"]
+        return float((answers.argmax(1) == data["label"]).mean())
 
 
 def recurrent_trap(folder: Path) -> Problem:
@@ -123,6 +144,21 @@ def stored(folder: Path, model: torch_models.TorchModel, **arrays: np.ndarray) -
     torch_models.write(model, folder / "model.zip")
     source = WorkingModel(folder / "model.zip", ModelFormat.TORCH_MODULE)
     return Problem(source, folder / "data.npz", model.spec.signature)
+
+
+def _signature(kind: str) -> Signature:
+    dtype, shape = SHAPES[kind]
+    return Signature(
+        (TensorSpec("x", dtype, (-1, *shape)),),
+        (TensorSpec("scores", "float32", (-1, CLASSES)),),
+    )
+
+
+def _learnt(kind: str, model: torch_models.TorchModel, folder: Path) -> Problem:
+    inputs, labels = _samples(kind)
+    torch.set_num_threads(1)
+    train(model.module, torch.from_numpy(inputs), torch.from_numpy(labels))
+    return stored(folder, model, x=inputs, label=labels)
 
 
 def _samples(kind: str) -> tuple[np.ndarray, np.ndarray]:

@@ -33,10 +33,10 @@ class Obstacle(Enum):
     """Why a layer keeps its width."""
 
     OUTPUT = "it makes the model's outputs"
-    TIED = "its weights are used in more than one layer"
+    TIED = "its width is that of weights used in more than one layer"
     GROUPED = "its channels are convolved in groups"
     MIXED = "what follows depends on all of its channels, or on a width written into the code"
-    RECURRENT = "it is recurrent; distil to a smaller one"
+    RECURRENT = "it is recurrent or feeds what is; distil to a smaller one"
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,6 @@ class Widths:
         return Obstacle.MIXED
 
     def _obstacle(self, group: Group) -> Obstacle | None:
-        if not _readers(group):
-            return Obstacle.OUTPUT
         for dep, _ in group:
             layer = dep.target.module
             if isinstance(layer, _RECURRENT):
@@ -150,7 +148,7 @@ class Widths:
             own = [layer] if isinstance(layer, nn.Parameter) else _parameters(layer)
             if any(id(each) in self._tied for each in own):
                 return Obstacle.TIED
-        return None
+        return None if _readers(group) else Obstacle.OUTPUT
 
     def _heads(self, name: str, channels: int) -> list[tuple[int, tuple[tuple[str, str], ...]]]:
         """What a head may be here: its channels, and the attributes that change with their number.

@@ -24,3 +24,18 @@ def trap(tmp_path_factory: pytest.TempPathFactory) -> tiny_models.Problem:
 @pytest.fixture
 def scratch(tmp_path: Path) -> Path:
     return tmp_path / "scratch"
+
+
+@pytest.fixture(scope="session")
+def residual_problem(tmp_path_factory: pytest.TempPathFactory) -> tiny_models.Problem:
+    return tiny_models.users("Residual", "image", tmp_path_factory.mktemp("residual") / "problem")
+
+
+@pytest.fixture(scope="session")
+def encoder_problem(tmp_path_factory: pytest.TempPathFactory) -> tiny_models.Problem:
+    return tiny_models.users("Encoder", "tokens", tmp_path_factory.mktemp("encoder") / "problem")
+
+
+@pytest.fixture(scope="session")
+def bert_problem(tmp_path_factory: pytest.TempPathFactory) -> tiny_models.Problem:
+    return tiny_models.users("TiedBert", "tokens", tmp_path_factory.mktemp("bert") / "problem")

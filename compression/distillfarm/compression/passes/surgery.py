@@ -53,7 +53,6 @@ def with_open_attention(
 
     One whose answers are not the same afterwards stays as it is; a note says so.
     """
-    import torch
     from torch import nn
 
     from distillfarm.compression import module_edits
@@ -81,7 +80,6 @@ def with_open_attention(
             )
             continue
         model = dataclasses.replace(model, module=tried).edited([edit])
-    torch.manual_seed(workspace.seed)
     return model
 
 
