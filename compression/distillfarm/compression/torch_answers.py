@@ -1,5 +1,6 @@
 """A module's answers before and after a change to its layers, compared."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,7 @@ from distillfarm.domain.model import Signature
 
 # Rounding alone moves answers by some 1e-5 of their range; a wrong change by far more.
 _ROUNDING = 1e-3
+_TINY = 1e-30
 
 MISFITS = (
     RuntimeError,
@@ -39,9 +41,17 @@ def answers(
 
 def same(given: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
     """Whether answers differ by rounding alone."""
-    return all(
-        one.shape == two.shape
-        and bool(torch.isfinite(one).all())
-        and float((one - two).abs().max()) <= _ROUNDING * float(two.abs().max())
-        for one, two in zip(given, expected, strict=True)
+    return distance(given, expected) <= _ROUNDING
+
+
+def distance(given: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """The largest difference, as a share of the largest answer expected.
+
+    Infinite where shapes differ or an answer is not finite.
+    """
+    pairs = list(zip(given, expected, strict=True))
+    if not all(one.shape == two.shape and bool(torch.isfinite(one).all()) for one, two in pairs):
+        return math.inf
+    return max(
+        float((one - two).abs().max() / two.abs().max().clamp_min(_TINY)) for one, two in pairs
     )

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch_pruning.dependency import Group
 from torch_pruning.pruner import function
 
-from distillfarm.compression.torch_answers import MISFITS, answers, same
+from distillfarm.compression.torch_answers import MISFITS, answers, distance, same
 from distillfarm.domain.model import Signature
 
 Importance = Callable[[Group], Tensor | None]
@@ -26,6 +26,8 @@ Importance = Callable[[Group], Tensor | None]
 
 _ROOTS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 _READS_CHANNELS = (function.prune_linear_in_channels, function.prune_conv_in_channels)
+# A cut that moves the answers by less proves nothing; one that is right is off by rounding alone.
+_FELT, _SHARE_OF_MOVE = 1e-4, 0.1
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
@@ -36,6 +38,7 @@ class Obstacle(Enum):
     TIED = "its width is that of weights used in more than one layer"
     GROUPED = "its channels are convolved in groups"
     MIXED = "what follows depends on all of its channels, or on a width written into the code"
+    SILENT = "the answers hardly depend on half of it, so no cut can be checked"
     RECURRENT = "it is recurrent or feeds what is; distil to a smaller one"
 
 
@@ -75,7 +78,7 @@ class Widths:
             parameter.requires_grad_(True)
 
     def find(self, importance: Importance, report: Callable[[float], None]) -> Found:
-        """Try a cut through the middle of every width, and take it back.
+        """Take half of every width out, compare, and put it back.
 
         Raises:
             torch-pruning's and the module's errors, if the module cannot be followed at all.
@@ -100,13 +103,23 @@ class Widths:
 
         The module is then as before.
         """
+        before = _Snapshot(self._module)
+        made = self._taken_out(width, units)
+        if made is not None and same(*made):
+            return True
+        before.restore()
+        return False
+
+    def _taken_out(
+        self, width: Width, units: Sequence[int]
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None:
+        """The answers without these units, and what they should be; None if it does not run."""
         channels = [unit * width.span + offset for unit in units for offset in range(width.span)]
         graph = self._graph()
         layer = self._module.get_submodule(width.layer)
         group = graph.get_pruning_group(
             layer, graph.get_pruner_of_module(layer).prune_out_channels, channels
         )
-        before = _Snapshot(self._module)
         try:
             expected = self._answers_without(group)
             group.prune(record_history=False)
@@ -114,12 +127,9 @@ class Widths:
                 owner = self._module.get_submodule(module)
                 old = getattr(owner, attribute)
                 setattr(owner, attribute, old - old * len(units) // width.units)
-            if same(self._answers(), expected):
-                return True
+            return self._answers(), expected
         except MISFITS:
-            pass
-        before.restore()
-        return False
+            return None
 
     def _examined(self, name: str, group: Group, importance: Importance) -> Width | Obstacle:
         obstacle = self._obstacle(group)
@@ -132,11 +142,26 @@ class Widths:
         for span, numbers in ((1, ()), *self._heads(name, channels)):
             units = channels // span
             width = Width(name, units, scores.reshape(units, span).sum(1), span, numbers)
-            before = _Snapshot(self._module)
-            if units > 1 and self.cut(width, range(units // 2)):
-                before.restore()
+            found = self._shrinks(width)
+            if found is None:
+                return Obstacle.SILENT
+            if found:
                 return width
         return Obstacle.MIXED
+
+    def _shrinks(self, width: Width) -> bool | None:
+        """Whether either half can be taken out; None if the answers do not depend on it."""
+        whole, half = self._answers(), width.units // 2
+        for units in (range(half), range(half, width.units)):
+            before = _Snapshot(self._module)
+            made = self._taken_out(width, units) if len(units) < width.units else None
+            before.restore()
+            if made is None:
+                return False
+            moved = distance(made[1], whole)
+            if moved > _FELT:
+                return distance(*made) <= _SHARE_OF_MOVE * moved
+        return None
 
     def _obstacle(self, group: Group) -> Obstacle | None:
         for dep, _ in group:

@@ -203,6 +203,23 @@ def test_a_wrong_cut_is_taken_back(encoder_problem: tiny_models.Problem, tmp_pat
     assert torch.equal(answers(model, inputs), before)
 
 
+def test_what_the_answers_do_not_depend_on_is_left_alone(
+    encoder_problem: tiny_models.Problem, tmp_path: Path
+) -> None:
+    model = torch_models.read(encoder_problem.model.path)
+    with torch.no_grad():
+        # Whatever is done to the channels of its attention, right or wrong, looks the same.
+        model.module.get_parameter("layers.layers.0.self_attn.out_proj.weight").zero_()
+    torch_models.write(model, tmp_path / "deaf.zip")
+    deaf = WorkingModel(tmp_path / "deaf.zip", encoder_problem.model.format)
+    problem = dataclasses.replace(encoder_problem, model=deaf)
+    _, module, workspace = tiny_models.passed(problem, "prune(epochs=1)", tmp_path / "w")
+    assert module.get_parameter("layers.layers.0.self_attn.query.weight").shape == (32, 32)
+    assert module.get_parameter("layers.layers.1.self_attn.query.weight").shape == (16, 32)
+    (line,) = [each for each in workspace.notes if "no cut can be checked" in each]
+    assert line.endswith("layers.layers.0.self_attn.value")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
 @pytest.mark.parametrize("kind", ["residual_problem", "encoder_problem"])
