@@ -26,8 +26,9 @@ Importance = Callable[[Group], Tensor | None]
 
 _ROOTS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 _READS_CHANNELS = (function.prune_linear_in_channels, function.prune_conv_in_channels)
-# A cut that moves the answers by less proves nothing; one that is right is off by rounding alone.
-_FELT, _SHARE_OF_MOVE = 1e-4, 0.1
+# A cut that moves the answers by less proves nothing; one that is right is off by rounding alone,
+# one that is wrong by as much as it moves them.
+_FELT, _SHARE_OF_MOVE, _ROUNDING = 1e-4, 0.02, 1e-5
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
@@ -160,7 +161,7 @@ class Widths:
                 return False
             moved = distance(made[1], whole)
             if moved > _FELT:
-                return distance(*made) <= _SHARE_OF_MOVE * moved
+                return distance(*made) <= _SHARE_OF_MOVE * moved + _ROUNDING
         return None
 
     def _obstacle(self, group: Group) -> Obstacle | None:

@@ -101,6 +101,7 @@ class _Pruning:
         """Take units out until about ``kept_share`` of the first number is left; False if none."""
         from distillfarm.compression import module_edits
         from distillfarm.compression.width_choice import cuts, goals
+        from distillfarm.compression.widths import Obstacle
 
         module, settings = self.model.module, self._settings
         before = module_edits.sizes(module)
@@ -110,15 +111,17 @@ class _Pruning:
             self._units[each.layer] = each.units
         first = {name: each.units for name, each in self._original.items()}
         goal = goals(found.widths, first, kept_share, settings.scope == "global")
-        done = False
+        done, wrong = False, []
         for width, units in cuts(found.widths, goal, settings.round_to):
             if widths.cut(width, units):
                 self._units[width.layer] -= len(units)
                 done = True
+            else:
+                wrong.append((width.layer, Obstacle.MIXED.value))
         module.zero_grad()
         edits = module_edits.resized(before, module_edits.sizes(module))
         self.model = self.model.edited(edits)
-        self._left = [(name, obstacle.value) for name, obstacle in found.left]
+        self._left = [*((name, obstacle.value) for name, obstacle in found.left), *wrong]
         return done
 
     def tell(self) -> None:
@@ -134,7 +137,7 @@ class _Pruning:
             what = "heads" if width.span > 1 else "channels"
             if kept < width.units:
                 shrunk.append(f"{name} {kept} of {width.units} {what}")
-            else:
+            elif name not in dict(left):
                 left.append((name, f"its {what} leave no smaller multiple of {multiple} channels"))
         if not shrunk:
             reasons = "; ".join(f"{layer}: {reason}" for layer, reason in left)
