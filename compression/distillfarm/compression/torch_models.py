@@ -7,10 +7,11 @@ Nothing is ever pickled. The same module gives the same bytes.
 """
 
 import dataclasses
+import inspect
 import linecache
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -39,13 +40,15 @@ FACTORY_MODULE = "distillfarm_user_factory"
 class ModuleSpec:
     """How a module is built: from the zoo, or by ``factory_function`` of the user's file.
 
-    ``signature`` names the arguments of ``forward`` in their order, and its outputs. ``edits`` are
-    what was changed about its layers since, in this order.
+    ``signature`` names the arguments of ``forward`` in their order, and its outputs. The function
+    is given ``factory_arguments`` by name. ``edits`` are what was changed about its layers since,
+    in this order.
     """
 
     signature: Signature
     zoo: ZooConfig | None = None
     factory_function: str = ""
+    factory_arguments: tuple[tuple[str, float], ...] = ()
     edits: tuple[Edit, ...] = ()
 
 
@@ -93,7 +96,7 @@ def read(path: Path) -> TorchModel:
     except (KeyError, msgspec.MsgspecError, SafetensorError) as error:
         raise ModelRejected(f"{path.name} is no TORCH_MODULE: {error}") from error
     source = members.get(_FACTORY, b"")
-    module = build(spec.zoo) if spec.zoo else run_factory(source, spec.factory_function)
+    module = build(spec.zoo) if spec.zoo else made(spec, source)
     module_edits.replay(module, spec.edits)
     try:
         module.load_state_dict(weights)
@@ -102,20 +105,23 @@ def read(path: Path) -> TorchModel:
     return TorchModel(module.eval(), spec, source)
 
 
-def run_factory(source: bytes, function: str) -> nn.Module:
-    """Call ``function()`` of the user's Python file; only in a sandbox.
+def made(spec: ModuleSpec, source: bytes) -> nn.Module:
+    """A fresh module of the user's factory, before any edit; only in a sandbox.
+
+    Raises:
+        ModelRejected: as ``run_factory``.
+    """
+    return run_factory(source, spec.factory_function, **dict(spec.factory_arguments))
+
+
+def run_factory(source: bytes, function: str, **arguments: float) -> nn.Module:
+    """Call ``function`` of the user's Python file with ``arguments``; only in a sandbox.
 
     Raises:
         ModelRejected: the file does not run, has no such function, or it gives no module.
     """
-    user = ModuleType(FACTORY_MODULE)
-    # Dataclasses and torch.export look a class's module up by name, refusals quote its lines.
-    sys.modules[FACTORY_MODULE] = user
-    lines = source.decode(errors="replace").splitlines(keepends=True)
-    linecache.cache[_FACTORY] = (len(source), None, lines, _FACTORY)
     try:
-        exec(compile(source, _FACTORY, "exec"), user.__dict__)  # noqa: S102
-        module = getattr(user, function)()
+        module = _factory(source, function)(**arguments)
     except Exception as error:
         raise ModelRejected(
             f"the model's factory {function!r} failed: {type(error).__name__}: {error}"
@@ -125,6 +131,31 @@ def run_factory(source: bytes, function: str) -> nn.Module:
             f"the model's factory {function!r} gave {type(module).__name__}, no torch.nn.Module"
         )
     return module
+
+
+def factory_takes(source: bytes, function: str) -> frozenset[str]:
+    """The names of the arguments that the user's factory takes; only in a sandbox.
+
+    Raises:
+        ModelRejected: the file does not run, or has no such function.
+    """
+    try:
+        return frozenset(inspect.signature(_factory(source, function)).parameters)
+    except Exception as error:
+        raise ModelRejected(
+            f"the factory {function!r} cannot be read: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _factory(source: bytes, function: str) -> Callable[..., object]:
+    user = ModuleType(FACTORY_MODULE)
+    # Dataclasses and torch.export look a class's module up by name, refusals quote its lines.
+    sys.modules[FACTORY_MODULE] = user
+    lines = source.decode(errors="replace").splitlines(keepends=True)
+    linecache.cache[_FACTORY] = (len(source), None, lines, _FACTORY)
+    exec(compile(source, _FACTORY, "exec"), user.__dict__)  # noqa: S102
+    found: Callable[..., object] = getattr(user, function)
+    return found
 
 
 def example_inputs(signature: Signature, batch: int = 1) -> tuple[Tensor, ...]:

@@ -1,14 +1,18 @@
 """Trains a module on labels and on a teacher's answers; the same seed gives the same weights."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from distillfarm.compression.checkpoints import Checkpoint
 from distillfarm.compression.datasets import Samples, is_classes
+from distillfarm.compression.hints import Hints
 from distillfarm.compression.protocols import PassRefused, Workspace
 from distillfarm.compression.torch_models import TorchModel, named_outputs
 from distillfarm.compression.zoo.modules import Student
@@ -44,6 +48,19 @@ class Lesson:
     selection: Samples
 
 
+class Constraint(Protocol):
+    """What the weights are held to: called after every step of the optimiser."""
+
+    def __call__(self) -> None:
+        """Bring the weights back to what they may be."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What ``load_state_dict`` needs to go on after an interruption."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``."""
+
+
 def default_epochs(visits: int, samples: int, most: int) -> int:
     """Epochs that show about ``visits`` samples in all, at least 4 and at most ``most``."""
     return min(most, max(4, round(visits / samples)))
@@ -74,49 +91,23 @@ def fit(
     workspace: Workspace,
     report: Callable[[float, str], None],
     *,
-    after_step: Callable[[], None] | None = None,
+    constraint: Constraint | None = None,
+    hints: Hints | None = None,
 ) -> None:
     """Train ``model.module`` in place: AdamW under a one-cycle learning rate.
 
     The loss mixes cross-entropy on labels with the divergence from the teacher's softened answers
     (Hinton, Vinyals and Dean, arXiv:1503.02531, 2015); for regression both are squared errors.
-    Every epoch adds a point to the learning curve. ``after_step`` is called after every step of the
-    optimiser.
+    ``hints`` add the distance inside. Every epoch adds a point to the learning curve and is kept in
+    ``workspace.checkpoints``; a training that was interrupted goes on after its last one and gives
+    the same weights.
 
     Raises:
         PassRefused: the loss is not finite any more.
     """
-    total = len(lesson.train)
-    size = min(_BATCH, total)
-    per_epoch = batches(total)
-    optimiser = torch.optim.AdamW(
-        model.module.parameters(), lr=schedule.learning_rate, weight_decay=_WEIGHT_DECAY
-    )
-    pace = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, schedule.learning_rate, total_steps=schedule.epochs * per_epoch
-    )
-    inputs = _tensors(lesson.train, model)
-    labels = torch.from_numpy(lesson.train.labels)
-    loss_of = _Loss(model, lesson, schedule)
-    generator = torch.Generator().manual_seed(workspace.seed)
-    for epoch in range(1, schedule.epochs + 1):
-        model.module.train()
-        order = torch.randperm(total, generator=generator)
-        losses = []
-        for batch in range(per_epoch):
-            rows = order[batch * size : (batch + 1) * size]
-            loss = loss_of([each[rows] for each in inputs], lesson.teacher[rows], labels[rows])
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            optimiser.step()
-            if after_step is not None:
-                after_step()
-            pace.step()
-            losses.append(float(loss.detach()))
-            if batch % _BATCHES_PER_REPORT == 0:
-                done = (epoch - 1 + batch / per_epoch) / schedule.epochs
-                report(done, f"epoch {epoch} of {schedule.epochs}, loss {losses[-1]:.3f}")
-        mean = float(np.mean(losses))
+    course = _Course(model, lesson, schedule, workspace, constraint, hints)
+    for epoch in range(course.resume() + 1, schedule.epochs + 1):
+        mean = course.epoch(epoch, report)
         if not np.isfinite(mean):
             raise PassRefused(
                 f"the loss became {mean} in epoch {epoch}; lower learning_rate (now"
@@ -124,21 +115,129 @@ def fit(
             )
         quality = _quality(model, lesson.selection)
         workspace.curve.append(CurvePoint(epoch, mean, quality))
+        course.keep(epoch)
         report(epoch / schedule.epochs, f"epoch {epoch}: selection quality {quality:.4f}")
+    course.end()
     model.module.eval()
+
+
+class _Course:
+    """A training with everything that has to be kept for it to go on elsewhere."""
+
+    def __init__(  # noqa: PLR0917
+        self,
+        model: TorchModel,
+        lesson: Lesson,
+        schedule: Schedule,
+        workspace: Workspace,
+        constraint: Constraint | None,
+        hints: Hints | None,
+    ) -> None:
+        self._module = model.module
+        self._lesson = lesson
+        self._schedule = schedule
+        self._curve = workspace.curve
+        self._constraint = constraint
+        self._inputs = _tensors(lesson.train, model)
+        self._labels = torch.from_numpy(lesson.train.labels)
+        self._loss = _Loss(model, lesson, schedule, hints)
+        self._projections = hints.projections if hints else nn.ModuleList()
+        parameters = [*self._module.parameters(), *self._projections.parameters()]
+        self._optimiser = torch.optim.AdamW(
+            parameters, lr=schedule.learning_rate, weight_decay=_WEIGHT_DECAY
+        )
+        self._batches = batches(len(lesson.train))
+        self._pace = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimiser, schedule.learning_rate, total_steps=schedule.epochs * self._batches
+        )
+        self._order = torch.Generator().manual_seed(workspace.seed)
+        self._checkpoint = Checkpoint(workspace.checkpoints)
+
+    def epoch(self, number: int, report: Callable[[float, str], None]) -> float:
+        """Show every sample once; gives the mean loss."""
+        self._module.train()
+        total = len(self._lesson.train)
+        order = torch.randperm(total, generator=self._order)
+        losses = []
+        size = min(_BATCH, total)
+        for batch in range(self._batches):
+            rows = order[batch * size : (batch + 1) * size]
+            loss = self._loss(
+                [each[rows] for each in self._inputs],
+                self._lesson.teacher[rows],
+                self._labels[rows],
+            )
+            self._optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            self._optimiser.step()
+            if self._constraint is not None:
+                self._constraint()
+            self._pace.step()
+            losses.append(float(loss.detach()))
+            if batch % _BATCHES_PER_REPORT == 0:
+                epochs = self._schedule.epochs
+                done = (number - 1 + batch / self._batches) / epochs
+                report(done, f"epoch {number} of {epochs}, loss {losses[-1]:.3f}")
+        return float(np.mean(losses))
+
+    def resume(self) -> int:
+        """Go on where a checkpoint was left; gives the last epoch done, 0 for none."""
+        state = self._checkpoint.load()
+        if state is None:
+            return 0
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self._order.set_state(state["order"])
+        torch.set_rng_state(state["random"])
+        self._curve.extend(CurvePoint(*each) for each in state["curve"])
+        return int(state["epoch"])
+
+    def keep(self, epoch: int) -> None:
+        """Write a checkpoint."""
+        points = [(each.epoch, each.loss, each.quality) for each in self._curve]
+        self._checkpoint.save(
+            {
+                **{name: part.state_dict() for name, part in self._parts().items()},
+                "order": self._order.get_state(),
+                "random": torch.get_rng_state(),
+                "curve": points,
+                "epoch": epoch,
+            }
+        )
+
+    def end(self) -> None:
+        """No checkpoint is needed any more."""
+        self._checkpoint.clear()
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {
+            "module": self._module,
+            "projections": self._projections,
+            "optimiser": self._optimiser,
+            "pace": self._pace,
+        }
+        return {**parts, "constraint": self._constraint} if self._constraint else parts
 
 
 class _Loss:
     """Loss of one batch; classes lie along dimension 1."""
 
-    def __init__(self, model: TorchModel, lesson: Lesson, schedule: Schedule) -> None:
+    def __init__(
+        self, model: TorchModel, lesson: Lesson, schedule: Schedule, hints: Hints | None
+    ) -> None:
+        self._hints = hints
         self._model = model
         self._schedule = schedule
         self._classes = lesson.train.labels.dtype == np.int64
         self._probabilities = self._classes and are_probabilities(lesson.teacher.numpy())
 
     def __call__(self, inputs: Sequence[Tensor], teacher: Tensor, labels: Tensor) -> Tensor:
-        answer = self._answer(inputs)
+        with self._hints.watching() if self._hints else nullcontext():
+            answer = self._answer(inputs)
+        loss = self._compared(answer, teacher, labels)
+        return loss + self._hints.loss(inputs) if self._hints else loss
+
+    def _compared(self, answer: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
         share = self._schedule.soft_share
         if not self._classes:
             target = labels.to(answer.dtype).reshape(answer.shape)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distillfarm.compression.passes.finetuning import FinetuneSettings, finetune, written
 from distillfarm.compression.passes.settings import number, parse
@@ -62,8 +62,7 @@ class Cluster:
                 f"no weight of the module has more than {2**settings.bits} values; lower bits"
             )
         with batch_norms.frozen(model.module):
-            finetune(model, settings, workspace, after_step=lambda: _share(clusters))
-        _share(clusters)
+            finetune(model, settings, workspace, constraint=_Sharing(clusters))
         workspace.notes.extend(_notes(clusters))
         return written(model, workspace, "clustered.zip")
 
@@ -110,9 +109,22 @@ class _Clusters:
         return len(set(self.of.tolist()))
 
 
-def _share(clusters: list[_Clusters]) -> None:
-    for each in clusters:
-        each.share()
+class _Sharing:
+    """Holds every tensor to the values that its clusters share, which follow from the weights."""
+
+    def __init__(self, clusters: list[_Clusters]) -> None:
+        self._clusters = clusters
+
+    def __call__(self) -> None:
+        for each in self._clusters:
+            each.share()
+
+    def state_dict(self) -> "dict[str, Any]":
+        """Nothing: which weight is in which cluster is found anew, from the same source."""
+        return {}
+
+    def load_state_dict(self, state: "dict[str, Any]") -> None:
+        """Nothing to go on from."""
 
 
 def _centres(values: "Tensor", count: int) -> "Tensor":

@@ -1,6 +1,5 @@
 """Lets a changed PyTorch module learn from the source model again."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from distillfarm.compression.torch_models import TorchModel
+    from distillfarm.compression.training import Constraint
 
 _TEACHER_SHARE = 0.15
 _VISITS = 72_000
@@ -37,15 +37,15 @@ def finetune(
     model: "TorchModel",
     settings: FinetuneSettings,
     workspace: Workspace,
-    after_step: Callable[[], None] | None = None,
+    constraint: "Constraint | None" = None,
     default_rate: float = 0.0,
 ) -> None:
     """Train ``model.module`` in place on labels and the source model's answers.
 
-    ``after_step`` is called after every step of the optimiser, to hold weights to a constraint
-    (zeros that stay, values that are shared). ``default_rate`` is the learning rate where settings
-    leave it open, 0 to choose by the kind of layers. ``training.begin`` must have been called
-    before the module was read, so that the work repeats itself.
+    ``constraint`` holds weights to what they may be (zeros that stay, values that are shared).
+    ``default_rate`` is the learning rate where settings leave it open, 0 to choose by the kind of
+    layers. ``training.begin`` must have been called before the module was read, so that the work
+    repeats itself.
 
     Raises:
         PassRefused: the loss is not finite any more.
@@ -74,12 +74,12 @@ def finetune(
         schedule,
         workspace,
         lambda done, text: workspace.report(_TEACHER_SHARE + (1 - _TEACHER_SHARE) * done, text),
-        after_step=after_step,
+        constraint=constraint,
     )
 
 
 def steps(model: "TorchModel", settings: FinetuneSettings, workspace: Workspace) -> int:
-    """How often ``finetune`` with these settings will call ``after_step``."""
+    """How often ``finetune`` with these settings will step."""
     from distillfarm.compression import training
 
     data = load_for_passes(workspace.data, model.spec.signature, workspace.split_seed)

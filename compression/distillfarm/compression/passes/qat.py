@@ -97,7 +97,7 @@ def _rounding(module: "nn.Module", settings: QatSettings) -> "Iterator[list[str]
             grid = rounding.ByBlock(settings.runtime, int(settings.block))
         parametrize.register_parametrization(layer, name, grid)
         if settings.activations == "int8" and rounding.takes_activations(layer):
-            handles.append(layer.register_forward_pre_hook(rounding.Activations()))
+            handles.append(rounding.Activations(layer))
     try:
         yield list(weights)
     finally:

@@ -100,15 +100,29 @@ class ByBlock(nn.Module):
         return scale.to(torch.bfloat16).float().clamp(min=_TINY)
 
 
-class Activations:
-    """A hook that rounds what goes into a layer to UINT8, in the moving range of what came."""
+class Activations(nn.Module):
+    """A hook that rounds what goes into a layer to UINT8, in the moving range of what came.
 
-    def __init__(self) -> None:
+    It is a part of the layer while it is there, so that its range is kept with the weights.
+    """
+
+    NAME = "activation_rounding"
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
         self._fake = FakeQuantize(  # type: ignore[no-untyped-call]
             observer=MovingAverageMinMaxObserver, quant_min=0, quant_max=255, dtype=torch.quint8
         )
+        self._handle = layer.register_forward_pre_hook(self._round)
+        self._layer = (layer,)  # in a tuple, since no module may be a part of its own part
+        layer.add_module(self.NAME, self)
 
-    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def remove(self) -> None:
+        """The layer is as it was."""
+        self._handle.remove()
+        delattr(self._layer[0], self.NAME)
+
+    def _round(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The same inputs, the first of them rounded; the range moves in training alone."""
         if layer.training:
             self._fake.enable_observer()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distillfarm.compression.passes.finetuning import FinetuneSettings, finetune, steps, written
 from distillfarm.compression.passes.settings import number, option, parse
@@ -55,7 +55,7 @@ class Sparsify:
         model = torch_models.read(source.path)
         weights = matrices(model.module)
         zeros = _Zeros(weights, settings, steps(model, settings, workspace))
-        finetune(model, settings, workspace, after_step=zeros.step)
+        finetune(model, settings, workspace, constraint=zeros)
         workspace.notes.extend(_notes(weights))
         return written(model, workspace, "sparse.zip")
 
@@ -73,7 +73,15 @@ class _Zeros:
         self._done = 0
         self._kept: dict[str, Tensor] = {}
 
-    def step(self) -> None:
+    def state_dict(self) -> "dict[str, Any]":
+        """How far the ratio has risen, and which weights are left."""
+        return {"done": self._done, "kept": self._kept}
+
+    def load_state_dict(self, state: "dict[str, Any]") -> None:
+        """Go on from there."""
+        self._done, self._kept = state["done"], state["kept"]
+
+    def __call__(self) -> None:
         """Zero the weights that were chosen, after choosing more if it is time."""
         import torch
 

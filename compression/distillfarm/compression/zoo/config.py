@@ -16,8 +16,9 @@ OUTPUT_RANK = 2
 class Family(Enum):
     """The architectures of the zoo.
 
-    CNN: 3x3 convolutions with stride 2 for images. ENCODER: a two-layer transformer encoder for
-    token ids. GRU: two layers for sequences of vectors. MLP: two hidden layers for plain vectors.
+    CNN: 3x3 convolutions for images, one for each size of the map, with stride 2. ENCODER: a
+    transformer encoder of two layers for token ids. GRU: two layers for sequences of vectors. MLP:
+    two hidden layers for plain vectors.
     """
 
     CNN = "cnn"
@@ -34,6 +35,8 @@ class ZooConfig:
     of 8: 9, 19 or 38 channels ran slower than 16, 32 or 64. ``channels_last`` is the layout of
     images; ``vocabulary`` the number of token ids. Inputs are taken as ``(x - shift) * scale``.
     With ``probabilities`` the output is a softmax, else logits (or values, for regression).
+    ``layers`` is the depth: convolutions for each size of the map, encoder or recurrent layers,
+    hidden layers; 0 stands for the family's own number.
     """
 
     family: Family
@@ -45,6 +48,12 @@ class ZooConfig:
     shift: float = 0.0
     scale: float = 1.0
     probabilities: bool = False
+    layers: int = 0
+
+    @property
+    def depth(self) -> int:
+        """``layers``, or what the family has."""
+        return self.layers or (1 if self.family is Family.CNN else 2)
 
     def channels(self, base: int) -> int:
         """``base`` channels scaled by the width, a multiple of 8 and at least 8."""

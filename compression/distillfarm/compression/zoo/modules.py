@@ -40,10 +40,10 @@ def build(config: ZooConfig) -> Student:
             body, features = _cnn(config)
         case Family.ENCODER:
             width = config.channels(64)
-            body, features = _Encoder(config.vocabulary, config.input_shape[0], width), width
+            body, features = _Encoder(config, width), width
         case Family.GRU:
             width = config.channels(64)
-            body, features = _Recurrent(config.input_shape[1], width), width
+            body, features = _Recurrent(config, width), width
         case Family.MLP:
             body, features = _mlp(config)
     return Student(config, body, features)
@@ -69,6 +69,12 @@ def _cnn(config: ZooConfig) -> tuple[nn.Module, int]:
             nn.BatchNorm2d(outputs),
             nn.ReLU(),
         ]
+        for _ in range(config.depth - 1):
+            layers += [
+                nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(),
+            ]
         inputs, base, smallest = outputs, base * 2, (smallest + 1) // 2
         if smallest <= _SMALLEST_MAP:
             break
@@ -76,9 +82,14 @@ def _cnn(config: ZooConfig) -> tuple[nn.Module, int]:
 
 
 def _mlp(config: ZooConfig) -> tuple[nn.Module, int]:
-    first, second = config.channels(128), config.channels(64)
-    layers = (nn.Linear(config.input_shape[0], first), nn.ReLU(), nn.Linear(first, second))
-    return nn.Sequential(*layers, nn.ReLU()), second
+    """Vectors float32 [batch, n] to features; the last hidden layer is half as wide."""
+    layers: list[nn.Module] = []
+    inputs = config.input_shape[0]
+    for number in range(config.depth):
+        outputs = config.channels(64 if number and number == config.depth - 1 else 128)
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        inputs = outputs
+    return nn.Sequential(*layers), inputs
 
 
 class _ChannelsFirst(nn.Module):
@@ -91,9 +102,9 @@ class _ChannelsFirst(nn.Module):
 class _Recurrent(nn.Module):
     """Sequences float32 [batch, time, features] to the last state [batch, width]."""
 
-    def __init__(self, inputs: int, width: int) -> None:
+    def __init__(self, config: ZooConfig, width: int) -> None:
         super().__init__()
-        self.layers = nn.GRU(inputs, width, num_layers=2, batch_first=True)
+        self.layers = nn.GRU(config.input_shape[1], width, config.depth, batch_first=True)
 
     def forward(self, sequences: Tensor) -> Tensor:
         states, _ = self.layers(sequences)
@@ -104,12 +115,12 @@ class _Recurrent(nn.Module):
 class _Encoder(nn.Module):
     """Token ids [batch, length] to the mean feature over the length [batch, width]."""
 
-    def __init__(self, vocabulary: int, length: int, width: int) -> None:
+    def __init__(self, config: ZooConfig, width: int) -> None:
         super().__init__()
-        self.vocabulary = vocabulary
-        self.tokens = nn.Embedding(vocabulary, width)
-        self.positions = nn.Parameter(0.02 * torch.randn(length, width))
-        self.layers = nn.Sequential(_EncoderLayer(width), _EncoderLayer(width))
+        self.vocabulary = config.vocabulary
+        self.tokens = nn.Embedding(config.vocabulary, width)
+        self.positions = nn.Parameter(0.02 * torch.randn(config.input_shape[0], width))
+        self.layers = nn.Sequential(*(_EncoderLayer(width) for _ in range(config.depth)))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor) -> Tensor:
