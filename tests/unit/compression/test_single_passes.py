@@ -162,7 +162,7 @@ def test_the_teachers_answers_are_worked_out_once(
     image_problem: tiny_models.Problem, tmp_path: Path
 ) -> None:
     first = image_problem.workspace(tmp_path / "first")
-    spec = pass_spec("distill", width=0.5, epochs=1)
+    spec = pass_spec("distill", width=0.5, epochs=8)
     registry.compression_pass("distill").run(image_problem.model, spec, first)
     (kept,) = (first.folder / "cache").iterdir()
     second = dataclasses.replace(
