@@ -110,7 +110,7 @@ class PassConformance:
 
 
 class TestDistill(PassConformance):
-    text = "distill(width=0.5,epochs=2)"
+    text = "distill(width=0.5,epochs=8)"
     source_formats = (ModelFormat.TORCH_MODULE, ModelFormat.ONNX, ModelFormat.TFLITE)
 
 
