@@ -6,8 +6,9 @@
 """
 
 import argparse
-import importlib.resources
+import importlib.util
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -96,13 +97,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _compile(protos: Path, options: list[str], files: list[Path]) -> None:
-    try:
-        from grpc_tools import protoc  # noqa: PLC0415 - only developers have it
-    except ImportError as error:
-        raise MissingExtra("generating needs: pip install 'distillfarm[dev]'") from error
-    builtin = importlib.resources.files("grpc_tools") / "_proto"
+    if importlib.util.find_spec("grpc_tools") is None:
+        raise MissingExtra("generating needs: pip install 'distillfarm[dev]'")
+    # In a process of its own: it brings a C++ protobuf, which crashes beside that of TensorFlow.
     names = [str(file.relative_to(protos)) for file in files]
-    if protoc.main(["protoc", f"-I{protos}", f"-I{builtin}", *options, *names]) != 0:
+    compiler = [sys.executable, "-m", "grpc_tools.protoc", f"-I{protos}", *options, *names]
+    if subprocess.run(compiler, check=False).returncode != 0:
         raise InvalidRequest(f"protoc refuses the files in {protos / PACKAGE}; see above")
 
 

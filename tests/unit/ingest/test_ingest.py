@@ -207,7 +207,8 @@ def test_frameworks_stay_out_of_the_caller(tmp_path: Path) -> None:
 def test_missing_framework_is_told_with_the_extra_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    for name in ("h5py", "tensorflow"):
+    # Also by its full name: a test before may have imported TensorFlow, or coremltools for it.
+    for name in ("h5py", "tensorflow", "tensorflow.core.protobuf.saved_model_pb2"):
         monkeypatch.setitem(sys.modules, name, None)
     for name in ("keras", "saved_model"):
         monkeypatch.delitem(sys.modules, f"distillfarm.compression.readers.{name}", raising=False)
