@@ -1,16 +1,19 @@
-"""The recipe language: ``distill(width=0.5)+prune(ratio=0.5)+int8_static``."""
+"""The recipe language: ``distill(width=0.5)+prune(ratio=0.2)*3+int8_static``."""
 
 import re
 
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.variant import Parameter, PassSpec, Recipe
 
-_PASS = re.compile(r"([a-z][a-z0-9_]*)(?:\(([^()]*)\))?")
+_PASS = re.compile(r"([a-z][a-z0-9_]*)(?:\(([^()]*)\))?(?:\*([0-9]+))?")
+_MAX_TIMES = 20
 _SETTING = re.compile(r"([a-z][a-z0-9_]*)=([A-Za-z0-9_.\-]+)")
 
 
 def parse_recipe(text: str) -> Recipe:
     """Read a recipe; ``original`` or nothing is the empty one. ``str(recipe)`` is the inverse.
+
+    ``prune(ratio=0.2)*3`` stands for three such passes in a row, and is written out as them.
 
     Raises:
         InvalidRequest: text that is no recipe, or a setting named twice.
@@ -18,7 +21,7 @@ def parse_recipe(text: str) -> Recipe:
     stripped = text.strip()
     if stripped in ("", "original"):
         return Recipe()
-    return Recipe(tuple(_parse_pass(part.strip()) for part in stripped.split("+")))
+    return Recipe(tuple(each for part in stripped.split("+") for each in _parse_pass(part.strip())))
 
 
 def pass_spec(name: str, **settings: object) -> PassSpec:
@@ -28,11 +31,14 @@ def pass_spec(name: str, **settings: object) -> PassSpec:
     )
 
 
-def _parse_pass(text: str) -> PassSpec:
+def _parse_pass(text: str) -> tuple[PassSpec, ...]:
     match = _PASS.fullmatch(text)
     if match is None:
         raise InvalidRequest(f"recipe: {text!r} is no pass; write NAME or NAME(key=value,...)")
-    name, body = match.groups()
+    name, body, repeat = match.groups()
+    times = int(repeat or 1)
+    if not 1 <= times <= _MAX_TIMES:
+        raise InvalidRequest(f"recipe: {name} {times} times; write *1 to *{_MAX_TIMES}")
     settings: dict[str, str] = {}
     for part in (body or "").split(","):
         if not part.strip():
@@ -46,4 +52,4 @@ def _parse_pass(text: str) -> PassSpec:
         if key in settings:
             raise InvalidRequest(f"recipe: {key} is set twice in {name}; keep one")
         settings[key] = value
-    return pass_spec(name, **settings)
+    return (pass_spec(name, **settings),) * times

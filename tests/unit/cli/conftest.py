@@ -24,6 +24,8 @@ def run_cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs the command line in an empty folder, as if a controller had been named."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DISTILLFARM_CONTROLLER", "127.0.0.1:1")
+    # Test processes that run side by side inherit the terminal's width; a pipe has none.
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def run(*arguments: str) -> Result:
         return CliRunner().invoke(app, list(arguments), prog_name="distillfarm")

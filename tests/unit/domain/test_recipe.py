@@ -64,3 +64,15 @@ def test_any_text_is_read_or_refused_but_never_crashes(text: str) -> None:
     except InvalidRequest:
         return
     assert parse_recipe(str(recipe)) == recipe
+
+
+def test_a_pass_may_be_repeated() -> None:
+    recipe = parse_recipe("distill + prune(ratio=0.2)*3 + int8_static")
+    assert str(recipe) == "distill+" + "prune(ratio=0.2)+" * 3 + "int8_static"
+    assert parse_recipe(str(recipe)) == recipe
+
+
+@pytest.mark.parametrize("times", ["0", "21", "99999999"])
+def test_a_pass_is_not_repeated_without_sense(times: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"write \*1 to \*20"):
+        parse_recipe(f"prune*{times}")
