@@ -33,8 +33,3 @@ class Checkpoint:
             # Damaged bytes make the reader raise anything; the training then starts anew.
             return None
         return state
-
-    def clear(self) -> None:
-        """The training is over."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)

@@ -46,7 +46,8 @@ class Workspace:
     ``cache``. ``report`` takes (done 0..1, text) and must be called at least every few seconds in
     long work. ``curve`` collects learning-curve points, ``notes`` sentences for people: layers left
     alone, ranks chosen, what the gain depends on. ``checkpoints`` outlives the process: what it
-    holds when the same work is begun again is where that goes on; it is deleted after success.
+    holds when the same work is begun again is where that goes on; it is deleted after success or a
+    refusal, and None where the same work is under way elsewhere.
     ``student`` is the user's factory for distillation as (file, function), if there is one.
     """
 

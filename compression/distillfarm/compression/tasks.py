@@ -30,7 +30,6 @@ from distillfarm.domain.variant import CurvePoint, PassSpec, Quality
 Report = Callable[[float, str], None]
 
 FIXED_SAMPLES = 8
-CHECKPOINT_FOLDER = "checkpoints"
 _SELECTION, _TEST = "selection", "test"
 _KIBIBYTE = 1024
 _MIN_TOLERANCE, _MAX_TOLERANCE, _ROUNDING_ROOM = 0.01, 0.1, 3.0
@@ -51,7 +50,10 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What every task needs to know; paths are text. ``folder`` is the task's own."""
+    """What every task needs to know; paths are text. ``folder`` is the task's own.
+
+    ``checkpoints`` is empty for a task that keeps none.
+    """
 
     folder: str
     cache: str
@@ -64,6 +66,7 @@ class Surroundings:
     evaluator_function: str = ""
     student: str = ""
     student_function: str = ""
+    checkpoints: str = ""
 
     def workspace(self, report: Report) -> Workspace:
         """The workspace of a pass or an exporter."""
@@ -76,7 +79,7 @@ class Surroundings:
             seed=self.seed,
             threads=self.threads,
             report=report,
-            checkpoints=Path(self.folder) / CHECKPOINT_FOLDER,
+            checkpoints=Path(self.checkpoints) if self.checkpoints else None,
             student=(Path(self.student), self.student_function) if self.student else None,
         )
 

@@ -100,13 +100,16 @@ def fit(
     (Hinton, Vinyals and Dean, arXiv:1503.02531, 2015); for regression both are squared errors.
     ``hints`` add the distance inside. Every epoch adds a point to the learning curve and is kept in
     ``workspace.checkpoints``; a training that was interrupted goes on after its last one and gives
-    the same weights.
+    the same weights, and one that had ended is not begun again.
 
     Raises:
         PassRefused: the loss is not finite any more.
     """
     course = _Course(model, lesson, schedule, workspace, constraint, hints)
-    for epoch in range(course.resume() + 1, schedule.epochs + 1):
+    done = course.resume()
+    if done:
+        report(done / schedule.epochs, f"going on after epoch {done} of {schedule.epochs}")
+    for epoch in range(done + 1, schedule.epochs + 1):
         mean = course.epoch(epoch, report)
         if not np.isfinite(mean):
             raise PassRefused(
@@ -117,7 +120,6 @@ def fit(
         workspace.curve.append(CurvePoint(epoch, mean, quality))
         course.keep(epoch)
         report(epoch / schedule.epochs, f"epoch {epoch}: selection quality {quality:.4f}")
-    course.end()
     model.module.eval()
 
 
@@ -183,7 +185,7 @@ class _Course:
     def resume(self) -> int:
         """Go on where a checkpoint was left; gives the last epoch done, 0 for none."""
         state = self._checkpoint.load()
-        if state is None:
+        if state is None or _shapes(state["module"]) != _shapes(self._module.state_dict()):
             return 0
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
@@ -204,10 +206,6 @@ class _Course:
                 "epoch": epoch,
             }
         )
-
-    def end(self) -> None:
-        """No checkpoint is needed any more."""
-        self._checkpoint.clear()
 
     def _parts(self) -> dict[str, Any]:
         parts = {
@@ -283,6 +281,11 @@ def _quality(model: TorchModel, selection: Samples) -> float:
     if is_classes(selection.labels):
         return float((answers.argmax(dim=1) == labels).float().mean())
     return -float(functional.mse_loss(answers, labels.to(answers.dtype).reshape(answers.shape)))
+
+
+def _shapes(state: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    # A user's factory need not build the same module twice.
+    return {name: tuple(each.shape) for name, each in state.items() if isinstance(each, Tensor)}
 
 
 def _tensors(samples: Samples, model: TorchModel) -> list[Tensor]:

@@ -70,7 +70,9 @@ def main(settings: WorkerSettings, stop: threading.Event | None = None) -> None:
         blobs = open_blobs(
             settings.blobs, settings.state_dir.resolve() / "blob-cache", settings.security
         )
-        workshop = Workshop(blobs, folder, settings.limits, settings.threads)
+        # Beside the folder that is emptied above, and for whatever worker goes on with the work.
+        unfinished = settings.state_dir.resolve() / "unfinished"
+        workshop = Workshop(blobs, folder, settings.limits, settings.threads, unfinished=unfinished)
         serve(settings, workshop, stopping)
 
 

@@ -11,7 +11,9 @@ from typing import TypeVar
 from distillfarm.compression import gate, ingest, registry, tasks, teaching
 from distillfarm.compression.inference import RUNNABLE
 from distillfarm.compression.protocols import ExportRefused, PassRefused
-from distillfarm.domain.errors import ModelRejected
+from distillfarm.compression.unfinished import Unfinished
+from distillfarm.compression.workflows import ApplyPass, request_id
+from distillfarm.domain.errors import InvalidRequest, ModelRejected
 from distillfarm.domain.hardware import Target
 from distillfarm.domain.ids import digest_bytes
 from distillfarm.domain.model import Analysis, ArtifactRef, Dataset, ModelFormat, SourceModel
@@ -35,6 +37,8 @@ Result = TypeVar("Result")
 
 CONVERSION = "convert"
 _JUDGING_SHARE = 0.15
+# The same request would end so again; whatever else ends it, another attempt may go on.
+_FINAL = (PassRefused, InvalidRequest)
 _SUFFIXES = {ModelFormat.TORCH_MODULE: "zip", ModelFormat.TORCH_EXPORT: "pt2"}
 
 
@@ -42,8 +46,10 @@ class Workshop:
     """Ingests, analyses, compresses and exports models; synchronous.
 
     ``folder`` holds one folder for each piece of work while it lasts, and a cache of the source
-    models' answers. Every method reports (done 0..1, text) and ends with ``Cancelled`` soon after
-    ``cancelled`` says so. A process that crashed or passed a limit comes out as ``TaskDied``.
+    models' answers. ``unfinished`` holds the checkpoints of passes that were interrupted; without
+    it they lie in ``folder`` too. Every method reports (done 0..1, text) and ends with
+    ``Cancelled`` soon after ``cancelled`` says so. A process that crashed or passed a limit comes
+    out as ``TaskDied``.
     """
 
     def __init__(
@@ -52,7 +58,9 @@ class Workshop:
         folder: Path,
         limits: Limits,
         threads: int = 1,
+        *,
         gate_limits: gate.GateLimits | None = None,
+        unfinished: Path | None = None,
     ) -> None:
         self._blobs = blobs
         self._folder = folder.resolve()
@@ -61,6 +69,7 @@ class Workshop:
         self._gate_limits = gate_limits or gate.GateLimits()
         self._cache = self._folder / "cache"
         self._cache.mkdir(parents=True, exist_ok=True)
+        self._unfinished = Unfinished(unfinished or self._folder / "unfinished")
 
     def ingest(
         self,
@@ -137,7 +146,11 @@ class Workshop:
         each = registry.compression_pass(spec.name)
         each.check(spec)
         source = self._file(variant)
-        with self._around(dataset, teacher, seed) as around:
+        asked = ApplyPass(variant, spec, dataset, teacher, seed)
+        with (
+            self._unfinished.work(request_id(asked), _FINAL) as checkpoints,
+            self._around(dataset, teacher, seed, checkpoints) as around,
+        ):
             made = self._run(
                 "apply",
                 tasks.ApplyRequest(source, spec, around),
@@ -332,7 +345,7 @@ class Workshop:
 
     @contextmanager
     def _around(
-        self, dataset: Dataset, teacher: Variant, seed: int
+        self, dataset: Dataset, teacher: Variant, seed: int, checkpoints: Path | None = None
     ) -> Iterator[tasks.Surroundings]:
         """A scratch folder that is gone afterwards; fresh answers of the teacher are kept."""
         evaluator, student = dataset.evaluator_digest, teacher.student_digest
@@ -350,6 +363,7 @@ class Workshop:
                 evaluator_function=dataset.evaluator_function,
                 student=str(self._blobs.path(student)) if student else "",
                 student_function=teacher.student_function,
+                checkpoints=str(checkpoints) if checkpoints else "",
             )
             for fresh in (folder / teaching.CACHE_FOLDER).glob("*.npz"):
                 shutil.move(fresh, self._cache / fresh.name)
@@ -370,6 +384,7 @@ class Workshop:
             folder=Path(request.around.folder),
             report=report,
             cancelled=cancelled,
+            writable=[Path(each) for each in (request.around.checkpoints,) if each],
         )
 
 

@@ -10,7 +10,7 @@ class Limits:
     """Bounds on a program and everything that it starts, taken together.
 
     ``memory_bytes`` is resident memory, ``wall_s`` runs from the start of the program, and
-    ``disk_bytes`` is what may be added to its folder (and the size of any one file).
+    ``disk_bytes`` is what may be added to its folders (and the size of any one file).
     """
 
     memory_bytes: int = 4 * GIB

@@ -63,7 +63,7 @@ class _Ended(msgspec.Struct, tag="ended"):
 class _Order(msgspec.Struct):
     argv: list[str]
     environment: dict[str, str]
-    folder: str
+    folders: list[str]
     memory_bytes: int
     disk_bytes: int
     wall_s: float
@@ -75,8 +75,9 @@ async def spawn(
     limits: Limits,
     folder: Path,
     environment: Mapping[str, str] | None = None,
+    writable: Sequence[Path] = (),
 ) -> "Process":
-    """Start ``argv`` in ``folder``, the only place where it may write.
+    """Start ``argv`` in ``folder``, which with ``writable`` is the only place where it may write.
 
     ``environment`` is added to a minimal one; nothing else is inherited. The program finds the
     monotonic nanoseconds right before its start in ``DISTILLFARM_LAUNCH_NS``.
@@ -84,7 +85,7 @@ async def spawn(
     Raises:
         InternalError: the program could not be started.
     """
-    order = _order(argv, limits, folder, environment or {})
+    order = _order(argv, limits, [folder, *writable], environment or {})
     ours, theirs = socket.socketpair()
     try:
         supervisor = await asyncio.create_subprocess_exec(
@@ -116,13 +117,13 @@ async def spawn(
 
 
 def _order(
-    argv: Sequence[str], limits: Limits, folder: Path, environment: Mapping[str, str]
+    argv: Sequence[str], limits: Limits, folders: Sequence[Path], environment: Mapping[str, str]
 ) -> _Order:
-    home = str(folder.resolve())
+    writable = [str(each.resolve()) for each in folders]
     return _Order(
         argv=list(argv),
-        environment=clean_environment(home) | dict(environment),
-        folder=home,
+        environment=clean_environment(writable[0]) | dict(environment),
+        folders=writable,
         memory_bytes=limits.memory_bytes,
         disk_bytes=limits.disk_bytes,
         wall_s=limits.wall_s,

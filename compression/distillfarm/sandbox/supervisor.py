@@ -77,9 +77,9 @@ class Watch:
         self.program = program
         self.memory_bytes = order["memory_bytes"]
         self.disk_bytes = order["disk_bytes"]
-        self.folder = order["folder"]
+        self.folders = order["folders"]
         self.deadline_s = time.monotonic() + order["wall_s"]
-        self.folder_start_bytes = folder_bytes(self.folder)
+        self.folder_start_bytes = sum(map(folder_bytes, self.folders))
         self.folder_look_s = time.monotonic() + FOLDER_LOOK_EVERY_S
         self.parent = os.getppid()
         self.status: int | None = None
@@ -116,7 +116,7 @@ class Watch:
         if len(tree) > MAX_PROCESSES:
             return "processes"
         if now_s >= self.folder_look_s:
-            written_bytes = folder_bytes(self.folder) - self.folder_start_bytes
+            written_bytes = sum(map(folder_bytes, self.folders)) - self.folder_start_bytes
             # A folder with very many files is looked at less often.
             self.folder_look_s = now_s + max(FOLDER_LOOK_EVERY_S, 20 * (time.monotonic() - now_s))
             if written_bytes > self.disk_bytes:
@@ -247,8 +247,8 @@ def _become(order: dict[str, Any], walls: Any) -> None:
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
-        os.chdir(order["folder"])
-        raised = walls.raise_around(order["folder"])
+        os.chdir(order["folders"][0])
+        raised = walls.raise_around(order["folders"])
         for limit, value in (
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_FSIZE, order["disk_bytes"]),

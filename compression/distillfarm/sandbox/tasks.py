@@ -7,7 +7,7 @@ import queue
 import signal
 import stat
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TypeVar
@@ -44,12 +44,13 @@ def run(
     report: Callable[[float, str], None] = ignore_progress,
     cancelled: Callable[[], bool] = never_cancelled,
     environment: Mapping[str, str] | None = None,
+    writable: Sequence[Path] = (),
 ) -> T:
     """Call ``module:function(request, report) -> result`` in a subprocess of its own.
 
     ``request`` and the result cross as JSON (msgspec); files cross by their paths in them. The
-    task may write in ``folder`` only. ``report`` and ``cancelled`` are called in this thread;
-    once ``cancelled`` gives True the task is killed.
+    task may write in ``folder`` and ``writable`` only. ``report`` and ``cancelled`` are called in
+    this thread; once ``cancelled`` gives True the task is killed.
 
     Raises:
         FarmError: the very class that the task raised.
@@ -64,7 +65,9 @@ def run(
     given = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **(environment or {})}
     follower = _Follower()
     end = follower.follow(
-        spawn(argv, limits=limits, folder=folder, environment=given), report, cancelled
+        spawn(argv, limits=limits, folder=folder, environment=given, writable=writable),
+        report,
+        cancelled,
     )
     if end is None:
         raise Cancelled(f"{task} was cancelled")

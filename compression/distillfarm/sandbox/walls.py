@@ -42,8 +42,11 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def raise_around(folder: str) -> list[str]:
-    """Raise every wall that this kernel has around the calling process; their names."""
+def raise_around(folders: list[str]) -> list[str]:
+    """Raise every wall that this kernel has around the calling process; their names.
+
+    Files may be written in ``folders`` alone.
+    """
     if sys.platform != "linux":
         return []
     raised = []
@@ -52,7 +55,7 @@ def raise_around(folder: str) -> list[str]:
     _drop_capabilities()
     if _prctl(_PR_SET_NO_NEW_PRIVS, 1):
         raised.append("no new privileges")
-        raised += _landlock(folder)
+        raised += _landlock(folders)
     # Last, because a change of credentials clears it.
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     return raised
@@ -79,8 +82,8 @@ def _drop_capabilities() -> None:
             _prctl(_PR_CAPBSET_DROP, capability)
 
 
-def _landlock(folder: str) -> list[str]:
-    """Allow writes under ``folder`` only, no TCP, and no signals to processes outside."""
+def _landlock(folders: list[str]) -> list[str]:
+    """Allow writes under ``folders`` only, no TCP, and no signals to processes outside."""
     libc = ctypes.CDLL(None, use_errno=True)
     version = libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
     if version < 1:
@@ -96,7 +99,7 @@ def _landlock(folder: str) -> list[str]:
     files = [Path("/dev") / name for name in _DEVICES]
     files += [path for pattern in _DEVICE_GLOBS for path in Path("/dev").glob(pattern)]
     allowed = [(path, writes & _FILE_RIGHTS) for path in files if not path.is_dir()]
-    for path, rights in [(Path(folder), writes), *allowed]:
+    for path, rights in [*((Path(each), writes) for each in folders), *allowed]:
         _allow(libc, ruleset, path, rights)
     stands = libc.syscall(_RESTRICT_SELF, ruleset, 0) == 0
     os.close(ruleset)

@@ -369,7 +369,6 @@ def test_a_killed_training_goes_on_and_gives_the_same_bytes(
     assert not any(each.startswith(("epoch 1", "epoch 2")) for each in epochs)
     assert [each.epoch for each in again.curve] == [1, 2, 3, 4, 5]
     assert again.curve == whole.curve
-    assert not list((folder / "checkpoints").iterdir())
 
 
 def test_a_damaged_checkpoint_is_none(tmp_path: Path) -> None:
@@ -379,8 +378,6 @@ def test_a_damaged_checkpoint_is_none(tmp_path: Path) -> None:
     assert Checkpoint(tmp_path).load() is not None
     (tmp_path / "training.pt").write_bytes(b"half")
     assert Checkpoint(tmp_path).load() is None
-    kept.clear()
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_course_without_a_folder_keeps_nothing() -> None:
