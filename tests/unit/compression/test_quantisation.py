@@ -323,6 +323,19 @@ def test_weights_that_are_no_initialisers_are_quantised_all_the_same(tmp_path: P
         assert error(problem, source, made) < 0.2
 
 
+@pytest.mark.parametrize("samples", [128, 130])
+def test_ranges_come_from_every_calibration_sample(tmp_path: Path, samples: int) -> None:
+    weight = np.eye(32, dtype=np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "weight"], ["scores"])]
+    problem, source = _handmade(tmp_path, nodes, {"weight": weight}, width=32, classes=32)
+    given = np.random.default_rng(0).normal(size=(2_700, 32)).astype(np.float32)
+    given[: len(given) // 2] *= 10  # what comes last alone would say little of what comes first
+    np.savez(tmp_path / "more.npz", x=given, label=np.zeros(len(given), np.int64))
+    more = dataclasses.replace(problem, data=tmp_path / "more.npz")
+    made, _ = run(more, source, f"int8_static(samples={samples})", tmp_path / "w")
+    assert error(more, source, made) < 0.05
+
+
 def test_an_lstm_is_quantised_and_still_answers_alike(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     weights = {

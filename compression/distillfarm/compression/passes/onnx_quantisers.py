@@ -41,7 +41,6 @@ _WIDE_RANGES = frozenset({"LayerNormalization", "Softmax"})
 _WITHOUT_CONVOLUTIONS = _PRODUCTS | {"Clip", "Gather", "Relu"}
 _CONVOLUTION_SHARE = 0.5
 _PERCENT = 100
-_KEPT_OUTPUTS = 64
 _INT4_OPSET = 21
 _METHODS = {
     "minmax": CalibrationMethod.MinMax,
@@ -104,8 +103,6 @@ class OnnxStatic(_OnnxQuantiser):
             "ActivationSymmetric": settings.activations == "symmetric",
             "CalibPercentile": settings.percentile,
         }
-        if settings.calibration == "minmax":
-            self._options["CalibMaxIntermediateOutputs"] = _KEPT_OUTPUTS
         if not everything:
             self._options["MatMulConstBOnly"] = True
             self._options["OpTypesToExcludeOutputQuantization"] = sorted(_PRODUCTS)
