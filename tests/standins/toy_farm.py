@@ -1,8 +1,9 @@
 """A farm of stand-ins behind the real pipeline, queue and store, as processes that can be killed.
 
-``python toy_farm.py controller|worker FOLDER`` runs one side until SIGTERM. The workshop and the
-dispatcher here do next to nothing, but at the pace and with the refusals that FOLDER/toy.json
-says, and they write a line to FOLDER/log.txt for everything that they really do.
+``python toy_farm.py controller|worker|compressor FOLDER`` runs one side until SIGTERM. The workshop
+of the worker and the dispatcher do next to nothing, but at the pace and with the refusals that
+FOLDER/toy.json says, and they write a line to FOLDER/log.txt for everything that they really do.
+The compressor is a worker with the real workshop.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from pathlib import Path
 import farm_samples
 import msgspec
 
+from distillfarm.compression import worker as compression_worker
 from distillfarm.compression.protocols import PassRefused
 from distillfarm.compression.settings import WorkerSettings
 from distillfarm.compression.worker import serve
@@ -327,11 +329,17 @@ def worker(folder: Path, stop: threading.Event) -> None:
     serve(WorkerSettings(name=name, state_dir=folder), ToyWorkshop(folder, toy), stop)
 
 
+def compressor(folder: Path, stop: threading.Event) -> None:
+    """Run the real worker around the real workshop."""
+    compression_worker.main(WorkerSettings(name=os.environ["TOY_WORKER"], state_dir=folder), stop)
+
+
 def main() -> None:
     """Run the side that the command line names."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    {"controller": controller, "worker": worker}[sys.argv[1]](Path(sys.argv[2]), stop)
+    sides = {"controller": controller, "worker": worker, "compressor": compressor}
+    sides[sys.argv[1]](Path(sys.argv[2]), stop)
 
 
 if __name__ == "__main__":

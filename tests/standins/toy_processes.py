@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ import toy_farm
 from toy_farm import Toy
 
 from distillfarm.domain.model import ArtifactRef, Dataset, ModelFormat, SourceModel
+from distillfarm.domain.recipe import parse_recipe
 from distillfarm.domain.study import Budget, Study, StudyEvent, StudySpec, Trial
 from distillfarm.wire.blobs import LocalBlobs
 
@@ -47,9 +48,9 @@ class ToyProcesses:
         self.store.close()
 
     def start(self, *names: str) -> None:
-        """Start ``controller`` or workers by their names."""
+        """Start ``controller``, ``compressor`` (a real worker) or toy workers by their names."""
         for name in names:
-            side = "controller" if name == "controller" else "worker"
+            side = name if name in ("controller", "compressor") else "worker"
             with (self.folder / f"{name}.err").open("ab") as errors:
                 self._processes[name] = subprocess.Popen(
                     [sys.executable, toy_farm.__file__, side, str(self.folder)],
@@ -70,7 +71,9 @@ class ToyProcesses:
         process.send_signal(signal.SIGTERM)
         return process.wait(timeout=60)
 
-    def create(self, study_id: str, trials: int = 3, seed: int = 0) -> StudySpec:
+    def create(
+        self, study_id: str, trials: int = 3, seed: int = 0, recipes: Sequence[str] = ()
+    ) -> StudySpec:
         """Put a study of a made-up model into the store, where the controller finds it."""
         digest = self.blobs.put_bytes(b"x" * 4000)
         spec = replace(
@@ -80,6 +83,7 @@ class ToyProcesses:
             budget=Budget(trials, 600.0),
             seed=seed,
             final_launches=4,
+            recipes=tuple(map(parse_recipe, recipes)),
         )
         self.store.create_study(study_id, spec, time.time())
         return spec
