@@ -48,7 +48,8 @@ class ModuleSpec:
     signature: Signature
     zoo: ZooConfig | None = None
     factory_function: str = ""
-    factory_arguments: tuple[tuple[str, float], ...] = ()
+    # A depth must come back as the whole number that it was: `range` takes no float.
+    factory_arguments: tuple[tuple[str, int | float], ...] = ()
     edits: tuple[Edit, ...] = ()
 
 

@@ -32,7 +32,7 @@ import torch
 def build(width=1.0, depth=1):
     hidden = int(32 * width)
     layers = [torch.nn.Linear(20, hidden), torch.nn.ReLU()]
-    for _ in range(int(depth)):
+    for _ in range(depth):
         layers += [torch.nn.Linear(hidden, hidden), torch.nn.ReLU()]
     return torch.nn.Sequential(*layers, torch.nn.Linear(hidden, 3))
 
