@@ -18,7 +18,10 @@ from distillfarm.compression.torch_models import TorchModel, named_outputs
 from distillfarm.compression.zoo.modules import Student
 from distillfarm.domain.variant import CurvePoint
 
-_BATCH = 128
+_BATCH, _SMALLEST_BATCH = 128, 16
+# With fewer steps an epoch, what few samples there are taught little: a recurrent student of 383
+# reached 82 % with 2 steps.
+_STEPS = 20
 _WEIGHT_DECAY = 0.01
 _TINY_PROBABILITY = 1e-7
 _PROBABILITY_SLACK = 1e-3
@@ -68,7 +71,12 @@ def default_epochs(visits: int, samples: int, most: int) -> int:
 
 def batches(samples: int) -> int:
     """Steps of the optimiser in an epoch; the last incomplete batch is left out."""
-    return samples // min(_BATCH, samples)
+    return samples // _batch(samples)
+
+
+def _batch(samples: int) -> int:
+    """Samples in a step: 128, and fewer where an epoch would have few steps."""
+    return min(samples, _BATCH, max(_SMALLEST_BATCH, samples // _STEPS))
 
 
 def are_probabilities(outputs: np.ndarray) -> bool:
@@ -161,7 +169,7 @@ class _Course:
         total = len(self._lesson.train)
         order = torch.randperm(total, generator=self._order)
         losses = []
-        size = min(_BATCH, total)
+        size = _batch(total)
         for batch in range(self._batches):
             rows = order[batch * size : (batch + 1) * size]
             loss = self._loss(

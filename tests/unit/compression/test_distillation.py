@@ -383,5 +383,8 @@ def test_a_damaged_checkpoint_is_none(tmp_path: Path) -> None:
 def test_a_course_without_a_folder_keeps_nothing() -> None:
     Checkpoint(None).save({"epoch": 1})
     assert Checkpoint(None).load() is None
-    assert training.batches(100) == 1
-    assert training.batches(300) == 2
+
+
+def test_few_samples_make_small_batches_so_that_an_epoch_has_steps() -> None:
+    counts = [10, 100, 383, 2_560, 13_000]
+    assert [training.batches(each) for each in counts] == [1, 6, 20, 20, 101]
