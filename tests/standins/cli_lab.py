@@ -198,7 +198,13 @@ class StandinClient:
             trial(4, "original", reference=True),
             trial(2, "int8_static"),
             trial(3, "fp16", LITERT),
-            trial(5, "prune(ratio=0.9)", score=None, outcome=None, refusal=Refusal("prune", "no")),
+            trial(
+                5,
+                "prune(ratio=0.9)",
+                score=None,
+                outcome=None,
+                refusal=Refusal("prune", "no", DIGEST),
+            ),
         ]
 
     async def matrix(

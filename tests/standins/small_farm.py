@@ -51,6 +51,9 @@ def trial(number: int, recipe: str, **fields: object) -> Trial:
     return replace(Trial(f"trial-{number}", STUDY, CHIPSET, candidate), **fields)  # type: ignore[arg-type]
 
 
+LOG = f"0.00 s  {HOSTILE}".encode()
+
+
 def populate(store: Store, blobs: BlobStore) -> None:
     """Fill an empty store with a finished study."""
     (device,) = store.report_devices("agent-1", [samples.device_info(model=HOSTILE)], 100.0)
@@ -69,7 +72,11 @@ def populate(store: Store, blobs: BlobStore) -> None:
             **ok,
         ),
         trial(3, "prune(ratio=0.9)", score=score(0.86, 3.0, 98_000, 0.025), **ok),
-        trial(4, "int8_static", refusal=Refusal("int8_static", f"cannot read {HOSTILE}")),
+        trial(
+            4,
+            "int8_static",
+            refusal=Refusal("int8_static", f"cannot read {HOSTILE}", blobs.put_bytes(LOG)),
+        ),
         trial(5, "fp16", outcome=Outcome.INCORRECT, outcome_reason="off by 0.3"),
     ):
         store.put_trial(each)

@@ -17,11 +17,17 @@ from distillfarm.domain.model import ModelFormat
 from distillfarm.domain.variant import Candidate, CurvePoint, PassSpec
 
 
-class PassRefused(FarmError):
+class _Refused(FarmError):
+    """``log_digest`` names the blob of what was logged until then, empty before it is kept."""
+
+    log_digest: str = ""
+
+
+class PassRefused(_Refused):
     """A pass cannot be applied to this model; the text names the operator, layer or setting."""
 
 
-class ExportRefused(FarmError):
+class ExportRefused(_Refused):
     """A model cannot be exported to this target; the text names the operator."""
 
 

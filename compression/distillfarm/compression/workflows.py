@@ -242,7 +242,8 @@ def perform(
                     )
                 )
     except (PassRefused, ExportRefused, InvalidRequest) as error:
-        return Answer(refusal=Refusal(title(request), str(error)))
+        log_digest = "" if isinstance(error, InvalidRequest) else error.log_digest
+        return Answer(refusal=Refusal(title(request), str(error), log_digest))
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from distillfarm.compression import gate, ingest, registry, tasks, teaching
 from distillfarm.compression.inference import RUNNABLE
+from distillfarm.compression.passlog import PassLog
 from distillfarm.compression.protocols import ExportRefused, PassRefused
 from distillfarm.compression.unfinished import Unfinished
 from distillfarm.compression.workflows import ApplyPass, request_id
@@ -147,21 +148,25 @@ class Workshop:
         each.check(spec)
         source = self._file(variant)
         asked = ApplyPass(variant, spec, dataset, teacher, seed)
+        log = PassLog(f"{spec} on {variant.recipe}", report)
         with (
             self._unfinished.work(request_id(asked), _FINAL) as checkpoints,
+            self._logged(log),
             self._around(dataset, teacher, seed, checkpoints) as around,
         ):
             made = self._run(
                 "apply",
                 tasks.ApplyRequest(source, spec, around),
                 tasks.Made,
-                _share(report, 0.0, 1 - _JUDGING_SHARE, str(spec)),
+                _share(log, 0.0, 1 - _JUDGING_SHARE, str(spec)),
                 cancelled,
+                log.wrote,
             )
+            _tell(log, made)
             findings = self._judge(
                 spec,
                 tasks.JudgeRequest(made.model, source, around, self._stand_in(variant)),
-                report,
+                log,
                 cancelled,
             )
             size = Path(made.model.path).stat().st_size
@@ -180,6 +185,7 @@ class Workshop:
                 baseline=findings.baseline,
             )
             judgement = gate.judge(change, each.promise, self._gate_limits)
+            log.say(f"{judgement.outcome.value} {judgement.reason}")
             gate.refuse(spec, judgement, made.notes)
             entry = PassReport(
                 spec=spec,
@@ -196,6 +202,7 @@ class Workshop:
                 packed_before_bytes=change.packed_before_bytes,
                 packed_after_bytes=change.packed_after_bytes,
                 notes=made.notes,
+                log_digest=self._blobs.put_bytes(log.text()),
             )
             recipe = Recipe((*variant.recipe.passes, spec))
             return replace(
@@ -222,14 +229,17 @@ class Workshop:
         Raises:
             ExportRefused: it cannot be written so, or the file's answers differ in name or shape.
         """
-        with self._around(dataset, teacher, seed) as around:
+        log = PassLog(f"{CONVERSION} of {variant.recipe} for {target}", report)
+        with self._logged(log), self._around(dataset, teacher, seed) as around:
             made = self._run(
                 "convert",
                 tasks.ConvertRequest(self._file(variant), target, around),
                 tasks.Made,
-                _share(report, 0.0, 1.0, f"export for {target}"),
+                _share(log, 0.0, 1.0, f"export for {target}"),
                 cancelled,
+                log.wrote,
             )
+            _tell(log, made)
             entry = PassReport(
                 spec=PassSpec(CONVERSION),
                 outcome=PassOutcome.APPLIED,
@@ -242,6 +252,7 @@ class Workshop:
                 seconds=made.seconds,
                 peak_rss_bytes=made.peak_rss_bytes,
                 notes=made.notes,
+                log_digest=self._blobs.put_bytes(log.text()),
             )
             return replace(
                 variant,
@@ -309,7 +320,7 @@ class Workshop:
         self,
         spec: PassSpec,
         request: tasks.JudgeRequest,
-        report: Report,
+        log: PassLog,
         cancelled: Cancelled,
     ) -> tasks.Findings:
         try:
@@ -317,8 +328,9 @@ class Workshop:
                 "judge",
                 request,
                 tasks.Findings,
-                _share(report, 1 - _JUDGING_SHARE, 1.0, str(spec)),
+                _share(log, 1 - _JUDGING_SHARE, 1.0, str(spec)),
                 cancelled,
+                log.wrote,
             )
         except (ModelRejected, TaskCrashed, TaskOutOfMemory) as error:
             raise PassRefused(
@@ -368,13 +380,24 @@ class Workshop:
             for fresh in (folder / teaching.CACHE_FOLDER).glob("*.npz"):
                 shutil.move(fresh, self._cache / fresh.name)
 
-    def _run(
+    @contextmanager
+    def _logged(self, log: PassLog) -> Iterator[None]:
+        """A refusal within carries the log of what led to it."""
+        try:
+            yield
+        except (PassRefused, ExportRefused) as error:
+            log.say(str(error))
+            error.log_digest = self._blobs.put_bytes(log.text())
+            raise
+
+    def _run(  # noqa: PLR0917
         self,
         task: str,
         request: tasks.Request,
         result_type: type[Result],
         report: Report,
         cancelled: Cancelled,
+        wrote: Callable[[str], None] = sandbox.ignore_words,
     ) -> Result:
         return sandbox.run(
             f"distillfarm.compression.tasks:{task}",
@@ -385,6 +408,7 @@ class Workshop:
             report=report,
             cancelled=cancelled,
             writable=[Path(each) for each in (request.around.checkpoints,) if each],
+            wrote=wrote,
         )
 
 
@@ -403,6 +427,12 @@ def _question(
         evaluator=str(blobs.path(evaluator)) if evaluator else "",
         evaluator_function=dataset.evaluator_function,
     )
+
+
+def _tell(log: PassLog, made: tasks.Made) -> None:
+    for note in made.notes:
+        log.say(f"note: {note}")
+    log.curve(made.curve)
 
 
 def _conversion(variant: Variant) -> PassReport | None:

@@ -29,6 +29,10 @@ def ignore_progress(fraction: float, text: str) -> None:
     """A ``report`` for callers that show none."""
 
 
+def ignore_words(stderr: str) -> None:
+    """A ``wrote`` for callers that keep none."""
+
+
 def never_cancelled() -> bool:
     """A ``cancelled`` for callers that never cancel."""
     return False
@@ -45,12 +49,14 @@ def run(
     cancelled: Callable[[], bool] = never_cancelled,
     environment: Mapping[str, str] | None = None,
     writable: Sequence[Path] = (),
+    wrote: Callable[[str], None] = ignore_words,
 ) -> T:
     """Call ``module:function(request, report) -> result`` in a subprocess of its own.
 
     ``request`` and the result cross as JSON (msgspec); files cross by their paths in them. The
     task may write in ``folder`` and ``writable`` only. ``report`` and ``cancelled`` are called in
-    this thread; once ``cancelled`` gives True the task is killed.
+    this thread; once ``cancelled`` gives True the task is killed. ``wrote`` is given the last 8 KiB
+    of the standard error of a task that ended, however it did.
 
     Raises:
         FarmError: the very class that the task raised.
@@ -71,6 +77,7 @@ def run(
     )
     if end is None:
         raise Cancelled(f"{task} was cancelled")
+    wrote(end.stderr_tail)
     return _result(task, end, folder, limits, result_type)
 
 

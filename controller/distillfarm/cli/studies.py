@@ -8,18 +8,20 @@ from typing import Annotated
 import msgspec
 import typer
 
-from distillfarm.cli import formats, study_run
+from distillfarm.cli import formats, study_logs, study_run
 from distillfarm.cli.connection import connected, run
 from distillfarm.cli.console import output, row, say, show, table, write
 from distillfarm.cli.failures import ExitCode, extra
 from distillfarm.cli.options import Connection, JsonOption, with_connection
 from distillfarm.cli.sources import existing, format_of, parse_function
+from distillfarm.cli.study_logs import Log
 from distillfarm.cli.study_progress import StudyProgress
 from distillfarm.cli.study_run import Finished, StudyRequest
 from distillfarm.cli.tenancy import running_farm
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import parse_target
 from distillfarm.domain.model import ModelFormat
+from distillfarm.domain.recipe import parse_recipe
 from distillfarm.domain.sla import parse_sla
 from distillfarm.domain.study import Budget, Study
 
@@ -45,11 +47,23 @@ def run_study(
     factory: Annotated[
         str, typer.Option(help="file.py:function that builds the module of a state dict.")
     ] = "",
+    recipe: Annotated[
+        list[str],
+        typer.Option(
+            metavar="TEXT",
+            help="Try just this, such as 'prune(ratio=0.2)*3+int8_static'; repeatable.",
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    student: Annotated[
+        str, typer.Option(metavar="FILE:FUNCTION", help="Builds distill's student.")
+    ] = "",
     evaluator: Annotated[
         str, typer.Option(help="file.py:function of (outputs, targets), larger is better.")
     ] = "",
     devices: Annotated[str, typer.Option(help="Selector of the devices to measure on.")] = "*",
-    trials: Annotated[int, typer.Option(min=1, help="Candidates for each target.")] = 8,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Candidates for each target; with --recipe all are tried.")
+    ] = 8,
     time_limit: Annotated[str, typer.Option(help="Such as 90s, 30m, 2h.")] = "1h",
     seed: Annotated[int, typer.Option(min=0, help="Repeats proposals, training, split.")] = 0,
     name: Annotated[str, typer.Option(help="Default: the model's file name.")] = "",
@@ -66,6 +80,7 @@ def run_study(
         name=name or model.stem,
         model=model,
         factory=parse_function(factory, "factory") if factory else None,
+        student=parse_function(student, "student") if student else None,
         data=existing(data, "data"),
         evaluator=parse_function(evaluator, "evaluator") if evaluator else None,
         sla=parse_sla(sla),
@@ -74,6 +89,7 @@ def run_study(
         budget=Budget(trials, parse_duration(time_limit)),
         seed=seed,
         again=again,
+        recipes=tuple(dict.fromkeys(map(parse_recipe, recipe))),
     )
     if format_of(model) is ModelFormat.TORCH_STATE and request.factory is None:
         raise InvalidRequest(f"model {model}: a state dict needs --factory file.py:function")
@@ -175,6 +191,29 @@ def watch(
     finished = run(work())
     _print_finished(finished, as_json)
     _leave(finished)
+
+
+@app.command()
+@with_connection
+def log(
+    *,
+    connection: Connection,
+    study_id: _StudyId,
+    recipe: Annotated[
+        str, typer.Option(metavar="TEXT", help="Only of this recipe, such as 'qat+int8_static'.")
+    ] = "",
+) -> None:
+    """Print what the passes of a study logged: progress, warnings, learning curves, refusals."""
+    wanted = parse_recipe(recipe) if recipe else None
+
+    async def work() -> list[Log]:
+        async with connected(connection) as client:
+            return await study_logs.fetch(client, study_id, wanted)
+
+    for each in run(work()):
+        show(each.title, "bold")
+        for line in each.lines:
+            show(line)
 
 
 @app.command()

@@ -29,6 +29,7 @@ from distillfarm.domain.study import (
     Trial,
     Verdict,
 )
+from distillfarm.domain.variant import Recipe
 
 if TYPE_CHECKING:
     from distillfarm.client import Client
@@ -40,7 +41,8 @@ _BUNDLE_MARK = "SHA256SUMS"
 class StudyRequest:
     """What the user asked for; paths and texts are checked already.
 
-    ``again`` makes a new study although the same was asked for before.
+    ``again`` makes a new study although the same was asked for before. With ``recipes`` only these
+    are tried; ``student`` builds what ``distill`` trains.
     """
 
     name: str
@@ -54,6 +56,8 @@ class StudyRequest:
     budget: Budget
     seed: int
     again: bool = False
+    recipes: tuple[Recipe, ...] = ()
+    student: FunctionInFile | None = None
 
 
 @dataclass(frozen=True)
@@ -155,17 +159,19 @@ async def _upload(client: "Client", request: StudyRequest) -> StudySpec:
         digest, size = await client.upload(model)
     artifact = ArtifactRef(digest, size, format_of(request.model), request.model.name)
     factory = await _upload_function(client, request.factory)
+    student = await _upload_function(client, request.student)
     evaluator = await _upload_function(client, request.evaluator)
     data, _ = await client.upload(request.data)
     return StudySpec(
         name=request.name,
-        model=SourceModel(artifact, *factory),
+        model=SourceModel(artifact, *factory, *student),
         data=Dataset(data, *evaluator),
         sla=request.sla,
         targets=request.targets,
         selector=request.selector,
         budget=request.budget,
         seed=request.seed,
+        recipes=request.recipes,
     )
 
 

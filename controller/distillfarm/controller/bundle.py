@@ -38,6 +38,7 @@ _SUFFIXES = {
     ModelFormat.COREML: ".mlpackage.tar",
 }
 _MAX_NAME = 100
+_LOG_NAME = 23
 # Model signing says what differs in the text of its error only, with whole digests between.
 _CHANGED = re.compile(r"Hash mismatch for \\?'(.+?)\\?':")
 
@@ -123,7 +124,8 @@ def write_bundle(folder: Path, evidence: Evidence, blobs: BlobStore, key: Signin
     for each in evidence.measured:
         name = f"{_slug(each.measurement.measurement_id)}.json"
         _write_json(folder / "measurements" / name, each.measurement)
-    (folder / "report.html").write_text(render(evidence, key.fingerprint), encoding="utf-8")
+    logs = _write_logs(folder, evidence, blobs)
+    (folder / "report.html").write_text(render(evidence, key.fingerprint, logs), encoding="utf-8")
     (folder / PUBLIC_KEY).write_bytes(key.public_pem)
     lines = [f"{digest}  {name}\n" for name, digest in _digests(folder).items()]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
@@ -211,6 +213,18 @@ def _write_chipset(
     if measured is not None:
         _write_json(place / "measurement.json", measured.measurement)
     return file.relative_to(folder).as_posix()
+
+
+def _write_logs(folder: Path, evidence: Evidence, blobs: BlobStore) -> dict[str, str]:
+    """Every pass' log that is still there; their names by their digests."""
+    named = {log.digest for trial in evidence.trials for log in trial.logs}
+    written = {}
+    (folder / "logs").mkdir()
+    for digest in sorted(filter(blobs.has, named)):
+        name = f"logs/{_slug(digest)[:_LOG_NAME]}.log"
+        (folder / name).write_bytes(blobs.path(digest).read_bytes())
+        written[digest] = name
+    return written
 
 
 def _compare(folder: Path) -> list[str]:

@@ -49,7 +49,7 @@ class Entrant:
         """Why it cannot win, or nothing."""
         trial = self.trial
         if trial.refusal is not None:
-            return f"refused by {trial.refusal.stage}: {trial.refusal.reason}"
+            return f"refused by {trial.refusal}"
         if trial.outcome is None:
             return trial.outcome_reason or "not measured"
         if trial.outcome is not Outcome.OK or trial.score is None:

@@ -63,7 +63,7 @@ def _of_trial(store: Store, study: Study, trial: Trial) -> MatrixCell:
         size_bytes=trial.exported.artifact.size_bytes if trial.exported else 0,
     )
     if trial.refusal is not None:
-        return replace(cell, reason=f"{trial.refusal.stage}: {trial.refusal.reason}")
+        return replace(cell, reason=str(trial.refusal))
     if trial.outcome is None or not trial.measurement_ids:
         return cell
     labelled = _labelled(store, cell, store.measurement(trial.measurement_ids[-1]))

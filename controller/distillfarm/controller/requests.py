@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+from distillfarm.compression import registry
 from distillfarm.domain.errors import InvalidRequest, NotFound
 from distillfarm.domain.hardware import Chipset, Device, DeviceInfo, DeviceStatus, Platform, matches
 from distillfarm.domain.ids import is_digest
@@ -54,8 +55,11 @@ def check_study(spec: StudySpec, idempotency_key: str, blobs: BlobStore) -> None
     _within("trials_per_target", spec.budget.trials_per_target, 1, 10_000)
     _within("wall_s", spec.budget.wall_s, 0, math.inf)
     model, data = spec.model, spec.data
-    named = (model.artifact.digest, model.factory_digest, data.digest, data.evaluator_digest)
-    check_blobs(blobs, named)
+    for recipe in spec.recipes:
+        for each in recipe.passes:
+            registry.compression_pass(each.name).check(each)
+    named = (model.artifact.digest, model.factory_digest, model.student_digest)
+    check_blobs(blobs, (*named, data.digest, data.evaluator_digest))
 
 
 def check_key(key: str) -> None:

@@ -384,7 +384,7 @@ def _with(trial: Trial, built: Exported | Refusal | None) -> Trial:
 
 def _built(candidate: Candidate, built: Exported | Refusal) -> str:
     if isinstance(built, Refusal):
-        return f"{candidate}: refused by {built.stage}: {built.reason}"
+        return f"{candidate}: refused by {built}"
     return (
         f"{candidate}: {built.artifact.size_bytes / 1000:,.0f} kB,"
         f" {built.quality.metric} {built.quality.value:.4f}"

@@ -139,6 +139,14 @@ class Score:
 
 
 @dataclass(frozen=True)
+class LogRef:
+    """The log of one step of a trial: the step in words, and the blob of the text."""
+
+    step: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class Trial:
     """One candidate with its fate on one chipset.
 
@@ -159,6 +167,15 @@ class Trial:
     score: Score | None = None
     reference: bool = False
     final: bool = False
+
+    @property
+    def logs(self) -> tuple[LogRef, ...]:
+        """What was logged while it was built; for a refused one, by the step that refused."""
+        reports = self.exported.reports if self.exported else ()
+        found = [LogRef(str(each.spec), each.log_digest) for each in reports]
+        if self.refusal is not None:
+            found.append(LogRef(self.refusal.stage, self.refusal.log_digest))
+        return tuple(each for each in found if each.digest)
 
 
 @dataclass(frozen=True)

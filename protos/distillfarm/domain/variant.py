@@ -209,7 +209,15 @@ class Exported:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a candidate was not built: which pass or exporter said no, and its reason."""
+    """Why a candidate was not built: which pass or exporter said no, and its reason.
+
+    ``log_digest`` names the blob of what was logged until then, as in ``PassReport``.
+    """
 
     stage: str
     reason: str
+    log_digest: str = ""
+
+    def __str__(self) -> str:
+        # A pass begins its reason with its own name.
+        return self.reason if self.reason.startswith(self.stage) else f"{self.stage}: {self.reason}"

@@ -4,7 +4,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from cli_lab import Lab, Run, done_study, trial
-from farm_samples import LITERT, ONNX
+from farm_samples import DIGEST, LITERT, ONNX
 
 from distillfarm.cli import study_run
 from distillfarm.cli.sources import format_of
@@ -79,6 +79,34 @@ def test_options_become_the_study(lab: Lab, run_cli: Run, files: list[str]) -> N
 
 
 @pytest.mark.usefixtures("whole_bundle")
+def test_recipes_and_a_student_become_part_of_the_study(
+    lab: Lab, run_cli: Run, files: list[str]
+) -> None:
+    lab.study = done_study(Verdict.PASS)
+    recipes = ("prune(ratio=0.2)*3+int8_static", "distill(student=factory)")
+    asked = [word for each in (*recipes, recipes[0]) for word in ("--recipe", each)]
+    assert run_cli("study", "run", *files, *asked, "--student", "net.py:build").exit_code == 0
+    spec = lab.specs[0]
+    assert list(map(str, spec.recipes)) == [
+        "prune(ratio=0.2)+prune(ratio=0.2)+prune(ratio=0.2)+int8_static",
+        "distill(student=factory)",
+    ]
+    assert (spec.model.student_digest, spec.model.student_function) == (DIGEST, "build")
+
+
+def test_logs_are_printed_of_all_or_of_one_recipe(lab: Lab, run_cli: Run) -> None:
+    lab.study = done_study(Verdict.PASS)
+    every = run_cli("study", "log", "study-1")
+    assert every.exit_code == 0
+    assert "prune(ratio=0.9) on onnxruntime/cpu/cpu: prune" in every.stdout
+    assert "not a tar" in every.stdout
+    assert run_cli("study", "log", "study-1", "--recipe", "prune(ratio=0.9)").stdout == every.stdout
+    none = run_cli("study", "log", "study-1", "--recipe", "fp16")
+    assert none.exit_code == 1
+    assert "study-1 has no logs of fp16; it tried fp16, int8_static, original" in none.stderr
+
+
+@pytest.mark.usefixtures("whole_bundle")
 def test_the_same_command_names_the_same_study_unless_told_again(
     lab: Lab, run_cli: Run, files: list[str]
 ) -> None:
@@ -146,6 +174,9 @@ def test_ctrl_c_says_how_to_go_on(
         (("--sla", "warm_p90<=10"), "needs a unit"),
         (("--target", "abacus"), "abacus"),
         (("--factory", "net.py"), "write file.py:function"),
+        (("--student", "net.py"), "student 'net.py': write file.py:function"),
+        (("--recipe", "prune(0.5)"), "recipe: '0.5' in prune is no setting; write key=value"),
+        (("--recipe", "prune*99"), "recipe: prune 99 times; write *1 to *20"),
         (("--factory", "gone.py:build"), "no such file"),
         (("--data", "gone.npz"), "no such file"),
         (("--model", "data.npz"), "tells no format"),

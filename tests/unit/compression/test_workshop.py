@@ -79,6 +79,11 @@ def test_a_recipe_becomes_an_artifact_with_its_evidence(shop: Shop, teacher: Var
     assert {each.outcome for each in exported.reports} == {PassOutcome.APPLIED}
     assert exported.reports[0].parameters_after < exported.reports[0].parameters_before
     assert exported.reports[0].curve
+    logs = [shop.blobs.path(each.log_digest).read_text() for each in exported.reports]
+    assert "curve: epoch 1, loss" in logs[0]
+    assert "epoch 1 of" in logs[0]
+    assert f"note: {exported.reports[0].notes[0]}"[:80] in logs[0]
+    assert "trying torch.onnx" in logs[1]
     assert exported.max_abs_error is not None
     assert exported.max_abs_error < 1e-4
     assert exported.quality.samples < exported.test_quality.samples
@@ -154,8 +159,10 @@ def test_a_pass_that_destroys_the_model_is_refused_by_name(
 ) -> None:
     shop = opened(tmp_path, trap.data)
     teacher = shop.work.ingest(shop.source(trap.model.path, ModelFormat.TORCH_MODULE), shop.dataset)
-    with pytest.raises(PassRefused, match=r"^int8_static: destroyed: accuracy fell"):
+    with pytest.raises(PassRefused, match=r"^int8_static: destroyed: accuracy fell") as caught:
         shop.build(teacher, "int8_static", "onnxruntime")
+    log = shop.blobs.path(caught.value.log_digest).read_text()
+    assert "destroyed accuracy fell" in log
 
 
 def test_the_gates_limits_can_be_set(image_problem: tiny_models.Problem, tmp_path: Path) -> None:

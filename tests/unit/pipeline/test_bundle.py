@@ -49,7 +49,9 @@ def _evidence(blobs: LocalBlobs) -> Evidence:
         exported=None,
         score=None,
         outcome=None,
-        refusal=Refusal("fp16", f"operator {HOSTILE} cannot be done"),
+        refusal=Refusal(
+            "fp16", f"operator {HOSTILE} cannot be done", blobs.put_bytes(b"it said so")
+        ),
     )
     choice = choose(f"chip {HOSTILE}", [Entrant(trial), Entrant(reference)], SLA)
     trials = tuple(replace(each, chipset=choice.chipset) for each in (trial, reference, refused))
@@ -80,6 +82,13 @@ def test_a_bundle_holds_the_artifact_and_all_of_its_evidence(bundle: Path) -> No
     assert raw["launches"][0]["samples_ns"] == [1_000_000] * 10
     assert len(json.loads((bundle / "trials.json").read_text())) == 3
     assert verdict["verdict"]["bounds"][1]["reason"] == "not measured: no meter"
+
+
+def test_logs_lie_in_the_bundle_and_the_report_leads_to_them(bundle: Path) -> None:
+    (log,) = (bundle / "logs").iterdir()
+    assert log.read_bytes() == b"it said so"
+    report = (bundle / "report.html").read_text()
+    assert f'<a href="logs/{log.name}">log of fp16</a>' in report
 
 
 def test_a_fresh_bundle_is_whole(bundle: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Tasks in the sandbox: results, errors, limits, walls."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -47,6 +48,21 @@ def test_result_and_progress_come_back_and_prints_do_not_disturb(tmp_path: Path)
     result = run("echo", "hello", tmp_path, report=lambda done, text: seen.append((done, text)))
     assert result == Text("HELLO")
     assert seen == [(0.5, "half [31m way there")]
+
+
+def test_what_a_task_wrote_comes_back_however_it_ended(tmp_path: Path) -> None:
+    words: list[str] = []
+    for name in ("echo", "segfault"):
+        with contextlib.suppress(errors.TaskCrashed):
+            tasks.run(
+                f"sandbox_tasks:{name}",
+                Text("hello"),
+                Text,
+                limits=ROOMY,
+                folder=tmp_path,
+                wrote=words.append,
+            )
+    assert words == ["noise on standard output\n", ""]
 
 
 def test_callbacks_run_in_the_callers_thread_outside_any_event_loop(tmp_path: Path) -> None:

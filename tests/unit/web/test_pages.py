@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from small_farm import CHIPSET, HOSTILE, STUDY
+from small_farm import CHIPSET, HOSTILE, LOG, STUDY
 from starlette.testclient import TestClient
 
 from distillfarm.controller.metrics import FarmMetrics
@@ -135,6 +135,18 @@ def test_the_bundle_is_downloaded_under_its_name(client: TestClient) -> None:
     answer = client.get(f"/studies/{STUDY}/bundle")
     assert answer.content == b"the bundle"
     assert 'filename="digits.tar"' in answer.headers["content-disposition"]
+
+
+def test_a_log_is_plain_text_and_no_other_blob_is_shown(
+    client: TestClient, blobs: BlobStore
+) -> None:
+    page = client.get(f"/studies/{STUDY}").text
+    (link,) = re.findall(r'href="([^"]+)">log of int8_static', page)
+    answer = client.get(link)
+    assert answer.content == LOG
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    other = blobs.put_bytes(b"somebody's model")
+    assert client.get(f"/studies/{STUDY}/logs/{other}").status_code == 404
 
 
 def test_a_study_without_a_bundle_says_so(farm: Store, client: TestClient) -> None:

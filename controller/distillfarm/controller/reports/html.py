@@ -1,6 +1,7 @@
 """Writes a study's report: one page that needs no network, for screens light and dark and paper."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -41,8 +42,11 @@ class ChipsetPart:
     numbered: tuple[Trial, ...]
 
 
-def render(evidence: Evidence, signer: str) -> str:
-    """The page. Names from users' files are escaped; ``signer`` is the key's fingerprint."""
+def render(evidence: Evidence, signer: str, logs: Mapping[str, str]) -> str:
+    """The page. Names from users' files are escaped; ``signer`` is the key's fingerprint.
+
+    ``logs`` are the files of passes' logs by their digests, beside the page.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("distillfarm.controller.reports"),
         autoescape=True,
@@ -58,6 +62,7 @@ def render(evidence: Evidence, signer: str) -> str:
         parts=[_part(evidence, choice) for choice in evidence.study.choices],
         curves=_image(plots.curves(evidence)),
         signer=signer,
+        logs=logs,
     )
 
 
@@ -95,7 +100,7 @@ def _row(evidence: Evidence, trial: Trial, front: frozenset[str]) -> TrialRow:
 
 def _fate(trial: Trial) -> tuple[str, str]:
     if trial.refusal is not None:
-        return "refused", f"{trial.refusal.stage}: {trial.refusal.reason}"
+        return "refused", str(trial.refusal)
     if trial.outcome is None:
         return "not measured", trial.outcome_reason
     if trial.outcome_reason.startswith("UNSTABLE"):

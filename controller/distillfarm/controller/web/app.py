@@ -47,7 +47,7 @@ def create_app(
 
     Args:
         store: what is shown.
-        blobs: where bundles are downloaded from.
+        blobs: where bundles and logs are downloaded from.
         authenticate: gives (subject, role) of a secret, or None; only users are let in. Without
             it everybody is who asks this computer by its own name, so it must then listen on a
             loopback address only; the check of the name keeps other web sites out, which could
@@ -188,6 +188,13 @@ def _add_files(app: FastAPI, store: Store, blobs: BlobStore) -> None:
             raise NotFound(f"study {study_id} has nothing measured on {chipset!r} yet")
         headers = {"content-security-policy": _PICTURE_POLICY}
         return Response(picture, media_type="image/svg+xml", headers=headers)
+
+    @app.get("/studies/{study_id}/logs/{digest}")
+    def log(study_id: str, digest: str) -> Response:
+        logs = (log for trial in store.trials(study_id) for log in trial.logs)
+        if digest not in (each.digest for each in logs) or not blobs.has(digest):
+            raise NotFound(f"study {study_id} has no such log")
+        return FileResponse(blobs.path(digest), media_type="text/plain; charset=utf-8")
 
     @app.get("/studies/{study_id}/bundle")
     def bundle(study_id: str) -> Response:
