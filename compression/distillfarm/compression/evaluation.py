@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
@@ -40,10 +40,11 @@ class Metric(Protocol):
         """Points lost against ``reference``'s outputs on the same samples."""
 
 
+@dataclass(frozen=True)
 class Accuracy:
     """The share of samples whose largest output is the labelled class."""
 
-    name = "accuracy"
+    name: str = "accuracy"
 
     def quality(self, outputs: Outputs, labels: Array) -> Quality:
         """Accuracy with Wilson's score interval."""
@@ -135,6 +136,44 @@ def user_metric(path: Path, function: str) -> UserMetric:
     return UserMetric(function, found)
 
 
+def against_source(metric: Metric) -> Metric:
+    """The same metric, named for labels that are the source model's own answers."""
+    match metric:
+        case UserMetric():
+            return replace(metric, name=f"{metric.name} against the source model's answers")
+        case _:
+            return Accuracy("agreement")
+
+
+def as_labels(outputs: Outputs) -> Array:
+    """A model's own answers as labels for another: classes int64 [n] from scores, else the values.
+
+    Raises:
+        InvalidRequest: it has several outputs.
+    """
+    if len(outputs) != 1:
+        raise InvalidRequest(
+            f"data: no array named label, and the model's outputs ({', '.join(outputs)}) are too"
+            " many to stand for it; add label"
+        )
+    scores = class_scores(outputs)
+    return next(iter(outputs.values())) if scores is None else scores.argmax(axis=1)
+
+
+def class_scores(outputs: Outputs) -> NDArray[np.floating] | None:
+    """The one output as [n, classes], None where it is no such thing.
+
+    Dimensions of size 1 beside the classes are dropped.
+    """
+    if len(outputs) != 1:
+        return None
+    scores = next(iter(outputs.values()))
+    flat = scores.reshape(len(scores), -1).astype(np.float32, copy=False)
+    if flat.shape[1] < 2 or max(scores.shape[1:]) != flat.shape[1]:  # noqa: PLR2004
+        return None
+    return flat
+
+
 def wilson(successes: int, samples: int) -> tuple[float, float]:
     """Wilson's 95 % score interval of a proportion (Wilson, JASA 22, 1927)."""
     share, spread = successes / samples, _Z * _Z / samples
@@ -157,20 +196,19 @@ def paired_drop(lost: int, won: int, samples: int) -> Interval:
 
 
 def _scores(outputs: Outputs) -> NDArray[np.floating]:
-    """The one output as [n, classes]; dimensions of size 1 beside the classes are dropped."""
+    scores = class_scores(outputs)
+    if scores is not None:
+        return scores
     if len(outputs) != 1:
         raise InvalidRequest(
             f"accuracy needs one output, the model has {', '.join(outputs)}; give an evaluator"
             " (file.py:function)"
         )
-    name, scores = next(iter(outputs.items()))
-    flat = scores.reshape(len(scores), -1).astype(np.float32, copy=False)
-    if flat.shape[1] < 2 or max(scores.shape[1:]) != flat.shape[1]:  # noqa: PLR2004
-        raise InvalidRequest(
-            f"accuracy needs scores [samples, classes], output {name} is {list(scores.shape)};"
-            " give an evaluator (file.py:function)"
-        )
-    return flat
+    name, output = next(iter(outputs.items()))
+    raise InvalidRequest(
+        f"accuracy needs scores [samples, classes], output {name} is {list(output.shape)};"
+        " give an evaluator (file.py:function)"
+    )
 
 
 def _resamples(labels: Array) -> list[Rows]:

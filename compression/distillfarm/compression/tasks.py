@@ -21,16 +21,16 @@ from distillfarm.compression.protocols import (
     WorkingModel,
     Workspace,
 )
+from distillfarm.compression.quality_detail import Compared, looked_into
 from distillfarm.domain.errors import FarmError, MissingExtra
 from distillfarm.domain.hardware import Target
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.model import ModelFormat, Signature
-from distillfarm.domain.variant import CurvePoint, PassSpec, Quality
+from distillfarm.domain.variant import CurvePoint, PassSpec, Quality, QualityDetail
 
 Report = Callable[[float, str], None]
 
 FIXED_SAMPLES = 8
-_SELECTION, _TEST = "selection", "test"
 _KIBIBYTE = 1024
 _MIN_TOLERANCE, _MAX_TOLERANCE, _ROUNDING_ROOM = 0.01, 0.1, 3.0
 _TINY = 1e-30
@@ -165,7 +165,10 @@ class ExamineRequest:
 
 @dataclass(frozen=True)
 class Examined:
-    """An artifact's quality on both splits, and its fixed inputs and expected outputs."""
+    """An artifact's quality on both splits, and its fixed inputs and expected outputs.
+
+    ``detail`` is None where the artifact itself was not run.
+    """
 
     quality: Quality
     quality_drop: Interval
@@ -175,6 +178,7 @@ class Examined:
     expected: str
     tolerance: float
     packed_bytes: int
+    detail: QualityDetail | None = None
 
 
 Request = ApplyRequest | ConvertRequest | JudgeRequest | ExamineRequest
@@ -245,10 +249,11 @@ def judge(request: JudgeRequest, report: Report) -> Findings:
     report(0.0, "loading")
     asked = (request.stand_in or request.model).working()
     predictor = open_model(asked, workspace.threads)
-    selection = load_for_passes(workspace.data, predictor.signature, workspace.split_seed).selection
+    data = load_for_passes(workspace.data, predictor.signature, workspace.split_seed)
+    selection, metric = _judged_by(data.selection, metric, workspace)
     outputs = predictor(selection.inputs, lambda done: report(0.7 * done, "judging"))
     reference = teaching.answers(
-        workspace, selection, _SELECTION, lambda done: report(0.7 + 0.3 * done, "asking the source")
+        workspace, selection, lambda done: report(0.7 + 0.3 * done, "asking the source")
     )
     return Findings(
         signature=predictor.signature,
@@ -286,18 +291,25 @@ def examine(request: ExamineRequest, report: Report) -> Examined:
     asked = (request.stand_in or request.model).working()
     predictor = open_model(asked, workspace.threads)
     arguments = (workspace.data, predictor.signature, workspace.split_seed)
-    selection, test = load_for_passes(*arguments).selection, load_test(*arguments)
+
+    def ask(samples: Samples) -> Compared:
+        answers = teaching.answers(workspace, samples)
+        return Compared(samples, answers, predictor(samples.inputs), request.source)
+
+    splits = load_for_passes(*arguments).selection, load_test(*arguments)
     judged: list[tuple[Quality, Interval]] = []
-    for split, samples in ((_SELECTION, selection), (_TEST, test)):
-        report(0.45 * len(judged), f"the {split} split")
-        outputs = predictor(samples.inputs)
-        reference = teaching.answers(workspace, samples, split)
-        drop = metric.drop(reference, outputs, samples.labels)
-        if request.source and drop.value == 0.0:
-            drop = Interval(0.0, 0.0, 0.0)  # the same model: nothing is uncertain
-        judged.append((metric.quality(outputs, samples.labels), drop))
+    for name, samples in zip(("selection", "test"), splits, strict=True):
+        report(0.3 * len(judged), f"the {name} split")
+        labelled, by = _judged_by(samples, metric, workspace)
+        compared = ask(labelled)
+        quality = by.quality(compared.after, labelled.labels)
+        judged.append((quality, compared.drop(by)))
+    detail = None
+    if request.stand_in is None:
+        report(0.6, "looking at parts and at shifted inputs")
+        detail = looked_into(by, compared, predictor.signature, ask, workspace.split_seed)
     report(0.9, "fixed inputs")
-    fixed = selection.take(slice(_whole_batches(predictor.signature)))
+    fixed = splits[0].take(slice(_whole_batches(predictor.signature)))
     inputs, expected = workspace.folder / "inputs.npz", workspace.folder / "expected.npz"
     np.savez(inputs, allow_pickle=False, **fixed.inputs)
     plain = open_model(asked, workspace.threads, plain=True)(fixed.inputs)
@@ -306,8 +318,23 @@ def examine(request: ExamineRequest, report: Report) -> Examined:
     unseen = request.stand_in is not None
     tolerance = _MAX_TOLERANCE if unseen else _tolerance(plain, predictor(fixed.inputs))
     return Examined(
-        *judged[0], *judged[1], str(inputs), str(expected), tolerance, packed_bytes(model.path)
+        *judged[0],
+        *judged[1],
+        str(inputs),
+        str(expected),
+        tolerance,
+        packed_bytes(model.path),
+        detail,
     )
+
+
+def _judged_by(
+    samples: Samples, metric: evaluation.Metric, workspace: Workspace
+) -> tuple[Samples, evaluation.Metric]:
+    """Where the data have no labels, the source model's answers are, and the metric says so."""
+    if samples.labelled:
+        return samples, metric
+    return teaching.labelled(workspace, samples), evaluation.against_source(metric)
 
 
 def _tolerance(plain: evaluation.Outputs, optimised: evaluation.Outputs) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distillfarm.compression.checkpoints import Checkpoint
-from distillfarm.compression.datasets import Samples, is_classes
+from distillfarm.compression.datasets import NO_LABEL, Samples, is_classes
 from distillfarm.compression.hints import Hints
 from distillfarm.compression.protocols import PassRefused, Workspace
 from distillfarm.compression.torch_models import TorchModel, named_outputs
@@ -44,7 +44,10 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What to learn: the training split, the teacher's output on it, and the selection split."""
+    """What to learn, the teacher's output on it, and what to follow progress by.
+
+    Samples of ``train`` without a label are learned from the teacher alone.
+    """
 
     train: Samples
     teacher: Tensor
@@ -247,10 +250,12 @@ class _Loss:
         share = self._schedule.soft_share
         if not self._classes:
             target = labels.to(answer.dtype).reshape(answer.shape)
-            return share * functional.mse_loss(answer, teacher) + (1 - share) * functional.mse_loss(
-                answer, target
-            )
-        hard = functional.cross_entropy(answer, labels)
+            missed = torch.where(target.isnan(), 0.0, answer - target).square().mean()
+            return share * functional.mse_loss(answer, teacher) + (1 - share) * missed
+        # By the whole batch, so that a label counts the same whatever it is drawn with.
+        hard = functional.cross_entropy(
+            answer, labels, ignore_index=NO_LABEL, reduction="sum"
+        ) / len(labels)
         return share * self._divergence(answer, teacher) + (1 - share) * hard
 
     def _answer(self, inputs: Sequence[Tensor]) -> Tensor:

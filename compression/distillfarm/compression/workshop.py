@@ -314,6 +314,7 @@ class Workshop:
                 unverified=_unverified(variant),
                 reports=variant.reports,
                 packed_bytes=found.packed_bytes,
+                detail=found.detail,
             )
 
     def _judge(

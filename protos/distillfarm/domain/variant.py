@@ -165,12 +165,14 @@ class QualityDetail:
 
     ``agreement`` is the share of samples (0..1) on which the largest output is the source model's
     too, None where outputs are no classes. ``resolution_points`` is half the width of the drop's
-    interval: a smaller difference than that is one which so few samples cannot show.
+    interval: a smaller difference than that is one which so few samples cannot show. ``notes`` say
+    what was left out.
     """
 
     agreement: Interval | None
     resolution_points: float
     slices: tuple[QualitySlice, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,6 @@ def test_numbers_are_converted_to_the_models_type(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"label": None}, "no array named label"),
         ({"x": None}, "no array named x"),
         ({"x": np.zeros((40, 5), np.float32)}, r"shape \[5\], the model takes \[4\]"),
         ({"x": np.zeros((39, 4), np.float32)}, "differ in length"),
@@ -86,6 +85,16 @@ def test_numbers_are_converted_to_the_models_type(tmp_path: Path) -> None:
         ({"x": np.array(1.0)}, "single number"),
         ({"label": np.array(["a"] * 40)}, "class indices or floats"),
         ({"label": np.full(40, np.inf)}, "not finite"),
+        ({"group": np.zeros(40)}, "group is float64"),
+        ({"group": np.zeros(39, int)}, "differ in length"),
+        ({"group": np.array(["a" * 65] * 40)}, "65 characters, at most 64"),
+        ({"group": np.array(["red\x1b[31m"] * 40)}, "cannot be shown"),
+        ({"group": np.array([object()] * 40)}, "never read"),
+        ({"held_out": np.ones(40, int)}, "one boolean a sample"),
+        ({"held_out": np.arange(40) < 19}, "true for 19 samples; at least 20"),
+        ({"unlabelled/z": np.zeros((9, 4))}, "exactly the arrays unlabelled/x"),
+        ({"unlabelled/x": np.zeros((9, 5))}, r"unlabelled/x has samples of shape \[5\]"),
+        ({"unlabelled/x": np.zeros((0, 4))}, "holds no samples"),
     ],
 )
 def test_unfit_arrays_are_refused(
@@ -95,6 +104,57 @@ def test_unfit_arrays_are_refused(
     path = write(tmp_path / "d.npz", **{k: v for k, v in arrays.items() if v is not None})
     with pytest.raises(InvalidRequest, match=word):
         datasets.load_test(path, SIGNATURE, 0)
+
+
+def test_selection_and_test_are_drawn_from_what_was_held_out(tmp_path: Path) -> None:
+    held_out = np.arange(300) % 3 == 0
+    path = write(tmp_path / "d.npz", **numbered(300, classes=2), held_out=held_out)
+    parts = datasets.load_for_passes(path, SIGNATURE, 1)
+    test = datasets.load_test(path, SIGNATURE, 1)
+    for each in (parts.selection, test):
+        assert each.held_out
+        assert all(number % 3 == 0 for number in rows(each))
+    # A hundred are fewer than the 35 % of 300 that would be taken otherwise: all of them are.
+    assert len(parts.selection) + len(test) == pytest.approx(100, abs=1)
+    assert [len(parts.train), len(parts.calibration)] == pytest.approx([185, 15], abs=4)
+    found = [rows(each) for each in (parts.train, parts.selection, parts.calibration, test)]
+    assert sum(map(len, found)) == len(set.union(*found)) == 300
+
+
+def test_what_was_held_out_beyond_need_is_trained_on(tmp_path: Path) -> None:
+    held_out = np.arange(300) < 270
+    path = write(tmp_path / "d.npz", **numbered(300), held_out=held_out)
+    parts = datasets.load_for_passes(path, SIGNATURE, 1)
+    sizes = [len(each) for each in (parts.train, parts.selection, parts.calibration)]
+    assert sizes == pytest.approx([180, 45, 15], abs=4)
+
+
+def test_groups_stay_with_their_samples(tmp_path: Path) -> None:
+    groups = np.array([f"site {number // 100}" for number in range(300)])
+    path = write(tmp_path / "d.npz", **numbered(300), group=groups)
+    test = datasets.load_test(path, SIGNATURE, 0)
+    assert test.groups is not None
+    for number, name in zip(test.inputs["x"][:, 0], test.groups, strict=True):
+        assert name == f"site {int(number) // 100}"
+
+
+def test_samples_without_labels_are_for_learning_alone(tmp_path: Path) -> None:
+    more = np.full((70, 4), -1, np.float32)
+    path = write(tmp_path / "d.npz", **numbered(300), **{"unlabelled/x": more})
+    train = datasets.load_for_passes(path, SIGNATURE, 0).train
+    transfer = datasets.load_transfer(path, SIGNATURE, 0)
+    assert len(transfer) == len(train) + 70
+    assert (transfer.labels[: len(train)] == train.labels).all()
+    assert (transfer.labels[len(train) :] == datasets.NO_LABEL).all()
+    assert (transfer.inputs["x"][len(train) :] == -1).all()
+    assert -1.0 not in rows(train)
+
+
+def test_data_without_labels_are_split_too(tmp_path: Path) -> None:
+    path = write(tmp_path / "d.npz", x=numbered(300)["x"])
+    test = datasets.load_test(path, SIGNATURE, 0)
+    assert len(test) == pytest.approx(60, abs=1)
+    assert not test.labelled
 
 
 def test_too_few_samples_are_refused(tmp_path: Path) -> None:

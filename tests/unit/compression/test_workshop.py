@@ -21,7 +21,7 @@ from distillfarm.domain.errors import Cancelled, InvalidRequest
 from distillfarm.domain.hardware import parse_target
 from distillfarm.domain.model import ArtifactRef, Dataset, ModelFormat, SourceModel
 from distillfarm.domain.recipe import parse_recipe, pass_spec
-from distillfarm.domain.variant import Exported, PassOutcome, Variant
+from distillfarm.domain.variant import Exported, PassOutcome, SliceKind, Variant
 from distillfarm.sandbox import tasks
 from distillfarm.sandbox.limits import Limits
 from distillfarm.wire.blobs import LocalBlobs
@@ -122,6 +122,54 @@ def test_the_source_exported_as_it_is_has_lost_nothing(shop: Shop, teacher: Vari
         assert (drop.value, drop.low, drop.high) == (0.0, 0.0, 0.0)
 
 
+def test_an_artifact_says_what_one_number_hides(
+    shop: Shop, teacher: Variant, image_problem: tiny_models.Problem
+) -> None:
+    with np.load(image_problem.data) as archive:
+        arrays = dict(archive)
+    arrays["group"] = np.where(np.arange(len(arrays["label"])) % 2, "odd", "even")
+    arrays["held_out"] = np.ones(len(arrays["label"]), bool)
+    np.savez(shop.folder / "grouped.npz", allow_pickle=False, **arrays)
+    shop.dataset = Dataset(shop.blobs.put_file(shop.folder / "grouped.npz"))
+    exported = shop.build(teacher, "int8_static", "onnxruntime")
+    detail = exported.detail
+    assert detail is not None
+    assert detail.agreement is not None
+    assert detail.agreement.value > 0.9
+    half = (exported.test_drop.high - exported.test_drop.low) / 2
+    assert detail.resolution_points == pytest.approx(half)
+    counted: dict[SliceKind, list[int]] = {}
+    for each in detail.slices:
+        counted.setdefault(each.kind, []).append(each.after.samples)
+    assert {kind: len(counts) for kind, counts in counted.items()} == {
+        SliceKind.CLASS: 3,
+        SliceKind.GROUP: 2,
+        SliceKind.SHIFT: 3,
+    }
+    samples = exported.test_quality.samples
+    assert sum(counted[SliceKind.CLASS]) == sum(counted[SliceKind.GROUP]) == samples
+    assert not detail.notes
+
+
+def test_without_labels_quality_is_agreement_with_the_source(
+    shop: Shop, teacher: Variant, image_problem: tiny_models.Problem
+) -> None:
+    with np.load(image_problem.data) as archive:
+        arrays = dict(archive)
+    del arrays["label"]
+    np.savez(shop.folder / "bare.npz", allow_pickle=False, **arrays)
+    shop.dataset = Dataset(shop.blobs.put_file(shop.folder / "bare.npz"))
+    assert shop.work.analyse(teacher, shop.dataset).sensitivity
+    exported = shop.build(teacher, "distill(width=0.5,epochs=8)+int8_static", "onnxruntime")
+    assert exported.test_quality.metric == "agreement"
+    assert exported.test_quality.value > 0.9
+    assert exported.detail is not None
+    assert exported.detail.agreement is not None
+    assert exported.detail.agreement.value == exported.test_quality.value
+    source = shop.build(teacher, "original", "onnxruntime")
+    assert source.test_quality.value == 1.0
+
+
 def test_a_core_ml_artifact_says_that_nobody_ran_it_and_whose_quality_it_shows(
     shop: Shop, teacher: Variant
 ) -> None:
@@ -137,6 +185,7 @@ def test_a_core_ml_artifact_says_that_nobody_ran_it_and_whose_quality_it_shows(
     assert quantised.size_after_bytes < 0.5 * conversion.size_after_bytes
     assert exported.quality.value > 0.9
     assert exported.test_drop.value == 0.0  # the source's own answers
+    assert exported.detail is None
     expected = dict(np.load(shop.blobs.path(exported.expected_digest)))
     assert expected["scores"].shape == (8, tiny_models.CLASSES)
     assert exported.tolerance == 0.1

@@ -7,7 +7,7 @@ and ZeroQ, Cai et al., CVPR 2020, choose bit widths by the same kind of measure)
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from distillfarm.compression.analysis.layers import MAX_NAME_CHARACTERS, Layer
 from distillfarm.compression.analysis.treatments import WEIGHTS
 from distillfarm.compression.datasets import Samples, is_classes, load_for_passes
-from distillfarm.compression.evaluation import Metric, Outputs
+from distillfarm.compression.evaluation import Metric, Outputs, as_labels
 from distillfarm.compression.protocols import WorkingModel
 from distillfarm.domain.model import ModelFormat, Sensitivity, Signature
 from distillfarm.sandbox.text import one_line
@@ -105,6 +105,8 @@ def sensitivities(
         f"distillfarm.compression.analysis.{_EDITORS[model.format]}"
     ).editor(model, signature, layers)
     own = editor.answers(samples)
+    if not samples.labelled:
+        samples = replace(samples, labels=as_labels(own))
     question.metric.quality(own, samples.labels)  # says what is wrong with the data, if anything is
     chosen = sorted(editor.layers, key=lambda each: (-each.parameters, each.name))
     asked = [

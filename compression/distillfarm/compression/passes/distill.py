@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distillfarm.compression.datasets import PassData, is_classes, load_for_passes
+from distillfarm.compression.datasets import Samples, is_classes
 from distillfarm.compression.inference import RUNNABLE, open_model
 from distillfarm.compression.passes.settings import number, option, parse
 from distillfarm.compression.protocols import PassRefused, Promise, WorkingModel, Workspace
@@ -55,10 +55,10 @@ class DistillSettings:
 class Distill:
     """Soft labels with temperature beside hard labels (Hinton et al., arXiv:1503.02531).
 
-    The teacher is the source model in any format that runs here: only its answers on the training
-    split are needed. Hidden states and attention maps need a PyTorch teacher built by a factory.
-    The student keeps the teacher's names of inputs and outputs, and one of the zoo gives
-    probabilities if the teacher does.
+    The teacher is the source model in any format that runs here: only its answers are needed,
+    on the training split and on samples without labels. Hidden states and attention maps need a
+    PyTorch teacher built by a factory. The student keeps the teacher's names of inputs and
+    outputs, and one of the zoo gives probabilities if the teacher does.
     """
 
     name = "distill"
@@ -85,24 +85,24 @@ class Distill:
         settings = parse(spec, DistillSettings)
         workspace.report(0.0, "loading the teacher")
         signature = open_model(source, workspace.threads).signature
-        data = load_for_passes(workspace.data, signature, workspace.split_seed)
-        named = teaching.answers(
+        lessons = teaching.lessons(
             workspace,
-            data.train,
-            "train",
+            signature,
             lambda done: workspace.report(_TEACHER_SHARE * done, "asking the teacher"),
         )
-        if len(named) != 1:
-            raise PassRefused(f"the teacher gives {len(named)} outputs; a student gives one")
-        answers = next(iter(named.values()))
+        if len(lessons.answers) != 1:
+            raise PassRefused(
+                f"the teacher gives {len(lessons.answers)} outputs; a student gives one"
+            )
+        answers = next(iter(lessons.answers.values()))
         training.begin(workspace.seed, workspace.threads)
         scale = students.Scale(settings.width, settings.depth)
-        task = students.Task(signature, data, answers)
+        task = students.Task(signature, lessons.transfer.inputs, answers)
         model = students.made(settings.student, scale, source, task, workspace)
-        hints = _hints(model, settings, data, workspace)
+        hints = _hints(model, settings, lessons.transfer, workspace)
         if hints is not None:
             workspace.notes.append(hints.matched())
-        epochs = training.default_epochs(_VISITS, len(data.train), _MOST_EPOCHS)
+        epochs = training.default_epochs(_VISITS, len(lessons.transfer), _MOST_EPOCHS)
         schedule = training.Schedule(
             settings.epochs or epochs,
             settings.learning_rate or _default_rate(model),
@@ -111,18 +111,18 @@ class Distill:
         )
         training.fit(
             model,
-            training.Lesson(data.train, torch.from_numpy(answers), data.selection),
+            training.Lesson(lessons.transfer, torch.from_numpy(answers), lessons.selection),
             schedule,
             workspace,
             lambda done, text: workspace.report(_TEACHER_SHARE + (1 - _TEACHER_SHARE) * done, text),
             hints=hints,
         )
-        _refuse_what_did_not_learn(data, schedule.learning_rate, workspace)
+        _refuse_what_did_not_learn(lessons.selection, schedule.learning_rate, workspace)
         return written(model, workspace, "student.zip")
 
 
 def _hints(
-    model: "TorchModel", settings: DistillSettings, data: PassData, workspace: Workspace
+    model: "TorchModel", settings: DistillSettings, samples: Samples, workspace: Workspace
 ) -> "Hints | None":
     import torch
 
@@ -137,7 +137,7 @@ def _hints(
             f" factory; this {workspace.teacher.format.value} model teaches by soft labels alone"
         )
     teacher = torch_models.read(workspace.teacher.path).module
-    some = data.train.take(slice(0, 4))
+    some = samples.take(slice(0, 4))
     example = [torch.from_numpy(some.inputs[each.name]) for each in model.spec.signature.inputs]
     weights = HintWeights(settings.features, settings.attention)
     return Hints(teacher, model.module, weights, example)
@@ -148,10 +148,10 @@ def _default_rate(model: "TorchModel") -> float:
     return _LEARNING_RATES[zoo.family] if zoo else _LEARNING_RATE
 
 
-def _refuse_what_did_not_learn(data: PassData, rate: float, workspace: Workspace) -> None:
+def _refuse_what_did_not_learn(selection: Samples, rate: float, workspace: Workspace) -> None:
     """A student no better than a constant answer is none."""
     reached = workspace.curve[-1].quality
-    labels = data.selection.labels
+    labels = selection.labels
     if is_classes(labels):
         _, counts = np.unique(labels, return_counts=True)
         constant = float(counts.max() / len(labels))

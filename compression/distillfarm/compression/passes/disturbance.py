@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from distillfarm.compression import teaching
 from distillfarm.compression.analysis.sensitivity import kl_divergence, relative_error
 from distillfarm.compression.datasets import Samples, is_classes, load_for_passes
 from distillfarm.compression.evaluation import POINTS, Accuracy, Outputs
@@ -65,7 +66,7 @@ def reference(source: WorkingModel, workspace: Workspace) -> Reference:
     """The answers of ``source`` in floating point."""
     model = open_model(source, workspace.threads)
     data = load_for_passes(workspace.data, model.signature, workspace.split_seed)
-    samples = data.train.take(slice(SAMPLES))
+    samples = teaching.labelled(workspace, data.train.take(slice(SAMPLES)))
     return Reference(source, samples, model(samples.inputs), workspace.threads)
 
 

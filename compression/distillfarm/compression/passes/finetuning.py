@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from distillfarm.compression.datasets import PassData, load_for_passes
+from distillfarm.compression.datasets import load_transfer
 from distillfarm.compression.passes.settings import number
 from distillfarm.compression.protocols import WorkingModel, Workspace
 from distillfarm.domain.model import ModelFormat
@@ -54,23 +54,22 @@ def finetune(
 
     from distillfarm.compression import teaching, training
 
-    data = load_for_passes(workspace.data, model.spec.signature, workspace.split_seed)
-    named = teaching.answers(
+    signature = model.spec.signature
+    lessons = teaching.lessons(
         workspace,
-        data.train,
-        "train",
+        signature,
         lambda done: workspace.report(_TEACHER_SHARE * done, "asking the teacher"),
     )
     schedule = training.Schedule(
-        _epochs(settings, data),
+        _epochs(settings, len(lessons.transfer)),
         settings.learning_rate or default_rate or _learning_rate(model.module),
         settings.temperature,
         settings.soft_share,
     )
-    answers = torch.from_numpy(named[model.spec.signature.outputs[0].name])
+    answers = torch.from_numpy(lessons.answers[signature.outputs[0].name])
     training.fit(
         model,
-        training.Lesson(data.train, answers, data.selection),
+        training.Lesson(lessons.transfer, answers, lessons.selection),
         schedule,
         workspace,
         lambda done, text: workspace.report(_TEACHER_SHARE + (1 - _TEACHER_SHARE) * done, text),
@@ -82,8 +81,8 @@ def steps(model: "TorchModel", settings: FinetuneSettings, workspace: Workspace)
     """How often ``finetune`` with these settings will step."""
     from distillfarm.compression import training
 
-    data = load_for_passes(workspace.data, model.spec.signature, workspace.split_seed)
-    return _epochs(settings, data) * training.batches(len(data.train))
+    count = len(load_transfer(workspace.data, model.spec.signature, workspace.split_seed))
+    return _epochs(settings, count) * training.batches(count)
 
 
 def written(model: "TorchModel", workspace: Workspace, name: str) -> WorkingModel:
@@ -95,10 +94,10 @@ def written(model: "TorchModel", workspace: Workspace, name: str) -> WorkingMode
     return WorkingModel(path, ModelFormat.TORCH_MODULE)
 
 
-def _epochs(settings: FinetuneSettings, data: PassData) -> int:
+def _epochs(settings: FinetuneSettings, samples: int) -> int:
     from distillfarm.compression import training
 
-    return settings.epochs or training.default_epochs(_VISITS, len(data.train), _MOST_EPOCHS)
+    return settings.epochs or training.default_epochs(_VISITS, samples, _MOST_EPOCHS)
 
 
 def _learning_rate(module: "nn.Module") -> float:

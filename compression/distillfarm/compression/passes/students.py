@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from distillfarm.compression import torch_models
-from distillfarm.compression.datasets import Array, PassData
+from distillfarm.compression.datasets import Array
 from distillfarm.compression.protocols import PassRefused, WorkingModel, Workspace
 from distillfarm.compression.torch_models import ModuleSpec, TorchModel
 from distillfarm.compression.training import are_probabilities
@@ -22,10 +22,13 @@ _USUAL_MEAN, _USUAL_SPREAD = 2.0, (0.1, 4.0)
 
 @dataclass(frozen=True)
 class Task:
-    """What the student is for: its signature, the data, the teacher's answers [n, outputs]."""
+    """What the student is for: its signature, inputs to learn from, the teacher's answers to them.
+
+    ``inputs`` are [n, ...] by name, ``answers`` [n, outputs].
+    """
 
     signature: Signature
-    data: PassData
+    inputs: Mapping[str, Array]
     answers: Array
 
 
@@ -104,7 +107,7 @@ def _of_zoo(config: ZooConfig, scale: Scale, task: Task) -> TorchModel:
         outputs=task.answers.shape[1],
         probabilities=are_probabilities(task.answers),
     )
-    given = task.data.train.inputs[task.signature.inputs[0].name]
+    given = task.inputs[task.signature.inputs[0].name]
     if config.family is Family.ENCODER:
         vocabulary = max(config.vocabulary, int(given.max()) + 1)
         config = dataclasses.replace(config, vocabulary=vocabulary)

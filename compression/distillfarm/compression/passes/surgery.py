@@ -39,9 +39,11 @@ def samples(
     """The inputs of at most ``count`` training samples in the order of ``forward``, and labels."""
     import torch
 
+    from distillfarm.compression import teaching
+
     signature = model.spec.signature
     data = load_for_passes(workspace.data, signature, workspace.split_seed)
-    few = data.train.take(slice(count))
+    few = teaching.labelled(workspace, data.train.take(slice(count)))
     inputs = tuple(torch.from_numpy(few.inputs[each.name]) for each in signature.inputs)
     return inputs, torch.from_numpy(few.labels)
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from distillfarm.compression import datasets, torch_models
+from distillfarm.compression import data_files, torch_models
 from distillfarm.compression.protocols import WorkingModel
 from distillfarm.compression.readers import Source, archives
 from distillfarm.compression.torch_models import ModuleSpec, TorchModel
@@ -147,10 +147,10 @@ def _given_examples(source: Source) -> object:
     )
 
 
-def _first_samples(data: Path) -> dict[str, datasets.Array]:
+def _first_samples(data: Path) -> dict[str, data_files.Array]:
     try:
         with np.load(data, allow_pickle=False) as archive:
-            names = [name for name in archive.files if name != datasets.LABEL]
+            names = [name for name in archive.files if not data_files.is_ours(name)]
             return {name: archive[name][:1] for name in names}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, TypeError) as error:
         raise ModelRejected(f"the data are no readable .npz: {error}") from error
