@@ -94,6 +94,30 @@ def map_divergence(teacher: nn.Module, made: nn.Module, batch: Tensor) -> float:
     )
 
 
+@pytest.mark.parametrize(
+    "recipe", ["distill(width=0.5,epochs=10)", "sparsify(ratio=0.9,epochs=10)"]
+)
+def test_what_no_label_tells_is_learned_from_samples_without_labels(
+    problems: Callable[[str], tiny_models.Problem], tmp_path: Path, recipe: str
+) -> None:
+    """Nothing labelled is of class 2; sparsifying that hard forgets what is not rehearsed."""
+    known = problems("vector")
+    with np.load(known.data) as archive:
+        inputs, labels = archive["x"], archive["label"]
+    some = labels != 2
+    right = {}
+    for name, more in (("without", {}), ("with", {"unlabelled/x": inputs})):
+        data = tmp_path / f"{name}.npz"
+        np.savez(data, allow_pickle=False, x=inputs[some], label=labels[some], **more)
+        problem = dataclasses.replace(known, data=data)
+        _, module, _ = tiny_models.passed(problem, recipe, tmp_path / name)
+        with torch.no_grad():
+            answers = module.eval()(torch.from_numpy(inputs[~some])).argmax(dim=1)
+        right[name] = float((answers == 2).float().mean())
+    assert right["without"] < 0.6
+    assert right["with"] > 0.9
+
+
 def test_attention_maps_come_closer_when_they_are_compared(
     problems: Callable[[str], tiny_models.Problem], tmp_path: Path
 ) -> None:
