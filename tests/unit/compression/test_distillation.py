@@ -411,4 +411,4 @@ def test_a_course_without_a_folder_keeps_nothing() -> None:
 
 def test_few_samples_make_small_batches_so_that_an_epoch_has_steps() -> None:
     counts = [10, 100, 383, 2_560, 13_000]
-    assert [training.batches(each) for each in counts] == [1, 6, 20, 20, 101]
+    assert [training.batches(each) for each in counts] == [1, 6, 12, 20, 101]
