@@ -16,7 +16,7 @@ from distillfarm.domain.variant import Candidate
 _DISTILLED = ("distill(width=0.5)", "distill(width=0.25)", "distill(width=0.75)")
 _PRUNED = ("prune(ratio=0.5)", "prune(ratio=0.7)", "prune(ratio=0.3)")
 _BOTH = "distill(width=0.5)+prune(ratio=0.5)"
-_FACTORED = "low_rank"
+_FACTORED, _SPARING = "low_rank", "low_rank(rank=sensitivity)"
 _AWARE = "qat"
 _STATIC, _DYNAMIC, _HALF, _INT4, _MIXED = "int8_static", "int8_dynamic", "fp16", "int4", "mixed"
 _XNNPACK = "int8_xnnpack"
@@ -26,6 +26,7 @@ QUANTISERS = (_STATIC, _HALF, _DYNAMIC, _INT4, _MIXED, _XNNPACK)
 _CONVOLUTIONS = ("conv",)
 _RECURRENT = ("lstm", "gru", "rnn")
 _DENSE = ("matmul", "gemm", "linear", "addmm", "fully_connected", "mm", "attention", "gather")
+_FACTORABLE = (*_DENSE, "embedding")
 _DOMINANT = 0.5
 # Points of quality that one layer alone costs, from which a technique needs care.
 _HURTS_POINTS = 1.0
@@ -61,7 +62,7 @@ def _possible(candidate: Candidate, analysis: Analysis) -> bool:
 def _recipes(analysis: Analysis, target: Target) -> list[str]:
     tails = _quantisers(analysis, target)
     trained = _trainers(analysis)
-    aware = _aware(analysis, trained, tails)
+    aware = _aware(analysis, target, trained, tails)
     best = tails[0]
     # What has few bits already is quantised only once a student has many again.
     plain = not is_narrow(analysis.dtypes)
@@ -83,10 +84,13 @@ def _recipes(analysis: Analysis, target: Target) -> list[str]:
 def _trainers(analysis: Analysis) -> tuple[str, ...]:
     """Pruning and factorising need the module itself; a student needs only answers to learn."""
     module = analysis.format is ModelFormat.TORCH_MODULE
-    factored = _share(analysis, _DENSE) > _DOMINANT
-    # Where pruning has been seen to hurt, the gentlest first.
+    factored = _factored(analysis)
+    # Where pruning has been seen to hurt, the gentlest first, after what has not.
     pruned = sorted(_PRUNED) if _hurts(analysis, "prune") else _PRUNED
-    own = (*pruned, *((_FACTORED,) if factored else ())) if module else ()
+    rather = _hurts(analysis, "prune") and not _hurts(analysis, _FACTORED)
+    own: tuple[str, ...] = ()
+    if module:
+        own = (*factored, *pruned) if rather else (*pruned, *factored)
     if not _has_student(analysis):
         return own
     if module:
@@ -94,12 +98,23 @@ def _trainers(analysis: Analysis) -> tuple[str, ...]:
     return (_DISTILLED[0], _BOTH, *_DISTILLED[1:])
 
 
-def _aware(analysis: Analysis, trained: Sequence[str], tails: Sequence[str]) -> tuple[str, ...]:
-    """Training with quantisation in the loop, before the quantiser that it prepares for."""
-    if _STATIC not in tails:
+def _factored(analysis: Analysis) -> tuple[str, ...]:
+    """Factorising, where dense layers and tables do most of the work or hold most parameters."""
+    held = sum(each.parameters for each in analysis.layers if _named(each.operator, _FACTORABLE))
+    if _share(analysis, _DENSE) <= _DOMINANT and held <= _DOMINANT * analysis.parameters:
         return ()
-    before = [*trained[:1], *(("",) if analysis.format is ModelFormat.TORCH_MODULE else ())]
-    return tuple("+".join(filter(None, (head, _AWARE, _STATIC))) for head in reversed(before))
+    return (_SPARING,) if _hurts(analysis, _FACTORED) else (_FACTORED,)
+
+
+def _aware(
+    analysis: Analysis, target: Target, trained: Sequence[str], tails: Sequence[str]
+) -> tuple[str, ...]:
+    """Training under rounding, before the quantiser that it prepares for."""
+    pairs = [f"{_AWARE}+{_STATIC}"] if _STATIC in tails else []
+    if any(_INT4 in tail for tail in tails) and _hurts(analysis, _INT4):
+        pairs.append(f"{_AWARE}(bits=4,runtime={target.runtime.value})+{_INT4}")
+    before = [*(("",) if analysis.format is ModelFormat.TORCH_MODULE else ()), *trained[:1]]
+    return tuple("+".join(filter(None, (head, pair))) for pair in pairs for head in before)
 
 
 def _quantisers(analysis: Analysis, target: Target) -> tuple[str, ...]:

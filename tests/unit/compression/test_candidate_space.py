@@ -128,3 +128,43 @@ def test_where_eight_bits_hurt_sparing_layers_comes_before_other_quantisers() ->
     calmly, carefully = (recipes(each, "litert") for each in (calm, minds))
     assert calmly.index("fp16") < calmly.index("mixed")
     assert carefully.index("mixed") < carefully.index("fp16")
+
+
+def minding(technique: str, **changes: object) -> Analysis:
+    """A model of dense layers, one of which minds ``technique``."""
+    found = analysis(ModelFormat.TORCH_MODULE, IMAGE)
+    minds = dataclasses.replace(found, sensitivity=(Sensitivity("fc", technique, 0.9, 3.0),))
+    return dataclasses.replace(minds, **changes)  # type: ignore[arg-type]
+
+
+def test_where_eight_bits_hurt_training_under_them_is_among_the_first_looks() -> None:
+    calm, minds = (recipes(minding(each), "litert") for each in ("prune", "int8"))
+    assert "qat+int8_static" in calm[4:]
+    assert "qat+int8_static" in minds[:4]
+
+
+def test_where_four_bits_hurt_training_is_for_the_very_grid_of_the_target() -> None:
+    for runtime in ("onnxruntime", "litert"):
+        aware = f"qat(bits=4,runtime={runtime})+int4"
+        assert aware in recipes(minding("int4"), runtime)
+        assert aware not in recipes(minding("int8"), runtime)
+    assert not any("qat" in each for each in recipes(minding("int4"), "coreml"))
+
+
+def test_dense_layers_are_factorised_with_the_ranks_that_they_bear() -> None:
+    assert "low_rank+int8_static" in recipes(minding("int8"), "litert")
+    assert "low_rank(rank=sensitivity)+int8_static" in recipes(minding("low_rank"), "litert")
+    convolving = analysis(ModelFormat.TORCH_MODULE, IMAGE, operator="Conv")
+    assert not any("low_rank" in each for each in recipes(convolving, "litert"))
+    # A table costs no arithmetic; its size is what speaks for factorising it.
+    table = LayerCost("tokens", "Embedding", 0, 90_000, 360_000, 100)
+    layers = (table, LayerCost("conv", "Conv", 1000, 10_000, 40_000, 100))
+    told = dataclasses.replace(convolving, layers=layers)
+    assert "low_rank+int8_static" in recipes(told, "litert")
+
+
+def test_where_pruning_alone_hurts_factorising_comes_first() -> None:
+    found = recipes(minding("prune"), "litert")
+    assert found.index("low_rank+int8_static") < found.index("prune(ratio=0.3)+int8_static")
+    calm = recipes(minding("int8"), "litert")
+    assert calm.index("prune(ratio=0.5)+int8_static") < calm.index("low_rank+int8_static")

@@ -99,16 +99,31 @@ def test_a_recipe_becomes_an_artifact_with_its_evidence(shop: Shop, teacher: Var
     assert worst <= exported.tolerance * np.abs(expected["scores"]).max()
 
 
-def test_another_process_gives_the_same_bytes(
-    shop: Shop, teacher: Variant, image_problem: tiny_models.Problem, tmp_path: Path
+@pytest.mark.parametrize(
+    ("recipe", "target"),
+    [
+        ("distill(width=0.5,epochs=3)+int8_static", "litert"),
+        ("prune(ratio=0.5,epochs=2)+low_rank(rank=ratio,epochs=2)+mixed", "onnxruntime"),
+        ("qat(epochs=2)+int8_static", "onnxruntime"),
+        ("sparsify(ratio=0.7,epochs=2)+cluster(bits=3,epochs=2)+fp16", "litert"),
+        ("int8_xnnpack", "executorch"),
+        ("int8_dynamic", "coreml"),
+    ],
+)
+def test_another_process_gives_the_same_bytes(  # noqa: PLR0917
+    shop: Shop,
+    teacher: Variant,
+    image_problem: tiny_models.Problem,
+    tmp_path: Path,
+    recipe: str,
+    target: str,
 ) -> None:
     (tmp_path / "again").mkdir()
     again = opened(tmp_path / "again", image_problem.data)
     other = again.work.ingest(
         again.source(image_problem.model.path, ModelFormat.TORCH_MODULE), again.dataset
     )
-    recipe = "distill(width=0.5,epochs=3)+int8_static"
-    first, second = shop.build(teacher, recipe, "litert"), again.build(other, recipe, "litert")
+    first, second = shop.build(teacher, recipe, target), again.build(other, recipe, target)
     assert first.artifact.digest == second.artifact.digest
     assert (first.inputs_digest, first.expected_digest) == (
         second.inputs_digest,

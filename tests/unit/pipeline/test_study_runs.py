@@ -58,6 +58,39 @@ def test_a_study_ends_with_a_choice_and_a_bundle_and_a_second_one_is_cheap(tmp_p
         assert final_ids.isdisjoint({each.measurement_ids for each in finals})
 
 
+def test_recipes_with_common_beginnings_share_them_and_only_they_are_tried(
+    tmp_path: Path,
+) -> None:
+    begun, pruned = "distill(width=0.5)", "prune(ratio=0.2)"
+    recipes = [
+        f"{begun}+{pruned}*2+int8_static",
+        f"{begun}+{pruned}+int8_static",
+        f"{begun}+{pruned}+fp16",
+        f"{begun}+{pruned}",
+        f"{begun}+int8_static",
+        "int8_static",
+    ]
+    with ToyProcesses(tmp_path) as farm:
+        farm.start("controller", "worker-1", "worker-2")
+        farm.create("study-1", trials=1, recipes=recipes)
+        study = farm.wait_final("study-1")
+        assert (study.state, study.error) == (StudyState.DONE, "")
+        tried = [each.candidate.recipe for each in farm.trials("study-1") if not each.final]
+        assert tried == list(study.spec.recipes)
+        once = [
+            f"original+{begun}",
+            f"{begun}+{pruned}",
+            f"{begun}+{pruned}+{pruned}",
+            f"{begun}+{pruned}+{pruned}+int8_static",
+            f"{begun}+{pruned}+int8_static",
+            f"{begun}+{pruned}+fp16",
+            f"{begun}+int8_static",
+            "original+int8_static",
+        ]
+        applied = [each for each in farm.lines() if each.startswith("apply ")]
+        assert sorted(applied) == sorted(f"apply {each}" for each in once)
+
+
 def test_the_harness_s_fault_is_tried_again_and_a_wrong_answer_is_data(tmp_path: Path) -> None:
     with ToyProcesses(tmp_path, Toy(fail_once="int8_static", incorrect="2000")) as farm:
         farm.start("controller", "worker-1")
