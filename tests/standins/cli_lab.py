@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from farm_samples import DIGEST, LITERT, ONNX, launch, study_spec
+from made_trials import exported_of, looked_into, make_trial
 from typer.testing import Result
 
 from distillfarm.domain.errors import NotFound, Unavailable
@@ -196,7 +197,7 @@ class StandinClient:
     async def trials(self, study_id: str) -> list[Trial]:
         return [
             trial(4, "original", reference=True),
-            trial(2, "int8_static"),
+            trial(2, "int8_static", exported=looked_into(exported_of(make_trial()))),
             trial(3, "fp16", LITERT),
             trial(
                 5,

@@ -1,14 +1,26 @@
 """Trials as a study makes them, scored or not."""
 
+from dataclasses import replace
+
 import farm_samples
 
 from distillfarm.domain.hardware import Target
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.measurement import Energy, Outcome
 from distillfarm.domain.model import ArtifactRef, ModelFormat
-from distillfarm.domain.recipe import parse_recipe
+from distillfarm.domain.recipe import parse_recipe, pass_spec
 from distillfarm.domain.study import Score, Trial
-from distillfarm.domain.variant import Candidate, Exported, Quality
+from distillfarm.domain.variant import (
+    Candidate,
+    CurvePoint,
+    Exported,
+    PassOutcome,
+    PassReport,
+    Quality,
+    QualityDetail,
+    QualitySlice,
+    SliceKind,
+)
 
 NO_METER = Energy(reason="no meter")
 
@@ -66,6 +78,38 @@ def make_trial(
         score=score,
         reference=reference,
     )
+
+
+def looked_into(exported: Exported, resolution_points: float = 2.3) -> Exported:
+    """The artifact with all that is known beyond one number: 7 is the class that pays."""
+
+    def part(kind: SliceKind, name: str, drop: float, samples: int) -> QualitySlice:
+        before = Quality("accuracy", 0.9, 0.85, 0.95, samples)
+        after = replace(before, value=0.9 - drop / 100)
+        return QualitySlice(kind, name, before, after, around(drop, 2.0))
+
+    detail = QualityDetail(
+        Interval(0.978, 0.962, 0.988),
+        resolution_points,
+        (
+            part(SliceKind.CLASS, "3", 0.0, 60),
+            part(SliceKind.CLASS, "7", 12.0, 60),
+            part(SliceKind.GROUP, "<night>", -1.0, 90),
+            part(SliceKind.SHIFT, "noise", 4.0, 400),
+        ),
+        ("2 groups are not looked at",),
+    )
+    trained = PassReport(
+        pass_spec("qat"),
+        PassOutcome.APPLIED,
+        size_before_bytes=4000,
+        size_after_bytes=1000,
+        packed_before_bytes=3000,
+        packed_after_bytes=800,
+        curve=(CurvePoint(1, 0.9, 0.5), CurvePoint(2, 0.4, 0.8)),
+        notes=("left layer <7> alone",),
+    )
+    return replace(exported, detail=detail, reports=(trained,), packed_bytes=800)
 
 
 def score_of(trial: Trial) -> Score:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from distillfarm.compression.datasets import Array, is_classes
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.interval import Interval
-from distillfarm.domain.variant import Quality
+from distillfarm.domain.variant import AGREEMENT, Quality
 
 Outputs = Mapping[str, Array]
 Flags = NDArray[np.bool_]
@@ -140,9 +140,9 @@ def against_source(metric: Metric) -> Metric:
     """The same metric, named for labels that are the source model's own answers."""
     match metric:
         case UserMetric():
-            return replace(metric, name=f"{metric.name} against the source model's answers")
+            return replace(metric, name=f"{AGREEMENT} by {metric.name}")
         case _:
-            return Accuracy("agreement")
+            return Accuracy(AGREEMENT)
 
 
 def as_labels(outputs: Outputs) -> Array:

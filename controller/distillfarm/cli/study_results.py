@@ -7,11 +7,13 @@ from rich.text import Text
 
 from distillfarm.cli import formats
 from distillfarm.cli.console import harmless, row, table
+from distillfarm.controller import quality
 from distillfarm.controller.decide import front as pareto_ids
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.measurement import Outcome
 from distillfarm.domain.sla import format_bound
-from distillfarm.domain.study import Choice, MatrixCell, Score, Study, Trial, Verdict
+from distillfarm.domain.study import Choice, MatrixCell, Score, Sla, Study, Trial, Verdict
+from distillfarm.domain.variant import AGREEMENT, Exported
 
 VERDICT_STYLES = {
     Verdict.PASS: "green",
@@ -20,7 +22,11 @@ VERDICT_STYLES = {
 }
 _PERCENT = 100.0
 _MS = ("cold ms", "warm p50 ms", "warm p90 ms")
-_NUMBERS = ("accuracy %", "drop pt", "size", *_MS, "peak memory")
+_PASS_NUMBERS = ("size", "packed", "params", "selection %", "s")
+_SPARKS = "▁▂▃▄▅▆▇█"
+_SPARK_CELLS = 20
+_ACCURACY = "accuracy"
+_NUMBERS = ("drop pt", "size", *_MS, "peak memory")
 
 
 def study_tables(study: Study, trials: Sequence[Trial], cells: Sequence[MatrixCell]) -> Group:
@@ -29,6 +35,7 @@ def study_tables(study: Study, trials: Sequence[Trial], cells: Sequence[MatrixCe
     for choice in study.choices:
         of_chipset = [trial for trial in trials if trial.chipset == choice.chipset]
         parts += [*_front(choice, of_chipset), Text(), *_verdict(choice), Text()]
+        parts += _chosen(choice, of_chipset, study.spec.sla)
     parts.append(matrix_table(cells))
     return Group(*parts)
 
@@ -44,9 +51,9 @@ def matrix_table(cells: Iterable[MatrixCell]) -> RenderableType:
         "label",
         "size",
         "warm p90 ms",
-        "accuracy %",
+        "quality %",
         "reason",
-        right=("size", "warm p90 ms", "accuracy %"),
+        right=("size", "warm p90 ms", "quality %"),
     )
     for cell in cells:
         row(
@@ -82,34 +89,43 @@ def _front(choice: Choice, trials: Sequence[Trial]) -> list[RenderableType]:
     chosen = {str(trial.candidate) for trial in trials if trial.trial_id == choice.trial_id}
     # A column that could only repeat "not measured" is a line below the table instead.
     metered = any(trial.score.energy.method for trial in measured if trial.score)
-    numbers = (*_NUMBERS, "energy") if metered else _NUMBERS
+    metric, factor = _metric(measured)
+    numbers = (metric, *_NUMBERS, "energy") if metered else (metric, *_NUMBERS)
     made = table(f"Pareto front on {choice.chipset}", "", "variant", *numbers, right=numbers)
     for trial in measured:
         is_chosen = str(trial.candidate) in chosen
         if trial.score is None or not (trial.trial_id in front or trial.reference or is_chosen):
             continue
         name = f"{trial.candidate.recipe}{' (reference)' if trial.reference else ''}"
+        unverified = trial.exported is not None and trial.exported.unverified
         row(
             made,
             "chosen" if is_chosen else "",
-            (name, f"on {trial.candidate.target}"),
-            *_cells(trial.score)[: len(numbers)],
+            (name, f"on {trial.candidate.target}{', unverified' if unverified else ''}"),
+            *_cells(trial.score, factor)[: len(numbers)],
             style="bold" if is_chosen else "" if trial.trial_id in front else "dim",
         )
     lines = [_line(text) for text in (*_not_measured(measured), _others(trials, measured, front))]
     return [made, *lines]
 
 
-def _cells(score: Score) -> tuple[str | tuple[str, ...], ...]:
+def _cells(score: Score, factor: float) -> tuple[str | tuple[str, ...], ...]:
     times = (score.cold_ms, score.warm_p50_ms, score.warm_p90_ms)
     return (
-        _two_lines(score.quality, _PERCENT),
+        _two_lines(score.quality, factor),
         _two_lines(score.quality_drop),
         formats.byte_count(score.size_bytes),
         *map(_two_lines, times),
         formats.byte_count(score.peak_memory_bytes.value),
         formats.energy(score.energy),
     )
+
+
+def _metric(trials: Sequence[Trial]) -> tuple[str, float]:
+    """What quality is called, and what its values are multiplied by: a user's are as they are."""
+    exported = next((trial.exported for trial in trials if trial.exported), None)
+    name = exported.test_quality.metric if exported else _ACCURACY
+    return (f"{name} %", _PERCENT) if name in {_ACCURACY, AGREEMENT} else (name, 1.0)
 
 
 def _two_lines(interval: Interval, factor: float = 1.0) -> tuple[str, str]:
@@ -150,6 +166,55 @@ def _verdict(choice: Choice) -> list[RenderableType]:
             style=VERDICT_STYLES[each.verdict],
         )
     return [head, made] if choice.verdict.bounds else [head]
+
+
+def _chosen(choice: Choice, trials: Sequence[Trial], sla: Sla) -> list[RenderableType]:
+    """What is to be said of the variant's quality, and what each pass did to it."""
+    chosen = next((each for each in trials if each.trial_id == choice.trial_id), None)
+    if chosen is None or chosen.exported is None:
+        return []
+    parts: list[RenderableType] = [
+        Text(f"- {harmless(fact)}") for fact in quality.facts(chosen.exported, sla)
+    ]
+    if chosen.exported.reports:
+        parts += [Text(), _passes(chosen.exported)]
+    return [*parts, Text()] if parts else []
+
+
+def _passes(exported: Exported) -> RenderableType:
+    made = table(
+        f"What each pass did to {exported.candidate.recipe}",
+        "pass", *_PASS_NUMBERS, "learning curve", right=_PASS_NUMBERS,
+    )  # fmt: skip
+    for report in exported.reports:
+        row(
+            made,
+            str(report.spec),
+            formats.byte_count(report.size_after_bytes),
+            formats.byte_count(report.packed_after_bytes) if report.packed_after_bytes else "",
+            f"{report.parameters_after:,}",
+            formats.number(report.quality.value * _PERCENT) if report.quality else "",
+            formats.number(report.seconds),
+            spark([point.quality for point in report.curve]),
+        )
+    notes = [
+        _line(f"{report.spec.name}: {note}")
+        for report in exported.reports
+        for note in (report.reason, *report.notes)
+        if note
+    ]
+    return Group(made, *notes)
+
+
+def spark(values: Sequence[float]) -> str:
+    """Values as bars of eight heights, the lowest to the highest, at most ``_SPARK_CELLS``."""
+    if not values:
+        return ""
+    step = max(1, len(values) / _SPARK_CELLS)
+    shown = [values[int(index * step)] for index in range(min(len(values), _SPARK_CELLS))]
+    low, high = min(values), max(values)
+    scale = (len(_SPARKS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_SPARKS[round((each - low) * scale)] for each in shown)
 
 
 def _line(text: str) -> Text:

@@ -7,6 +7,9 @@ from distillfarm.domain.hardware import Target
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.model import ArtifactRef, Signature
 
+AGREEMENT = "agreement"
+"""The metric of data without labels."""
+
 
 @dataclass(frozen=True, order=True)
 class Parameter:
@@ -77,7 +80,9 @@ class Quality:
 
     ``value`` is accuracy in 0..1 unless the user's evaluator replaced it (``metric`` says so);
     ``low`` and ``high`` bound it at 95 % (Wilson score for accuracy, equal to ``value`` where the
-    evaluator gives no interval). ``samples`` is how many answers were judged.
+    evaluator gives no interval). ``samples`` is how many answers were judged. For data without
+    labels the source model's answers are the right ones; the metric is then ``agreement``, or
+    ``agreement by`` the evaluator.
     """
 
     metric: str
@@ -85,6 +90,11 @@ class Quality:
     low: float
     high: float
     samples: int
+
+    @property
+    def against_source(self) -> bool:
+        """Whether the source model's answers were taken for the right ones."""
+        return self.metric == AGREEMENT or self.metric.startswith(f"{AGREEMENT} by ")
 
 
 @dataclass(frozen=True)

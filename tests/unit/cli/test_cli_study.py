@@ -134,6 +134,17 @@ def test_tables_mark_the_chosen_and_tell_why_there_is_no_energy(lab: Lab, run_cl
     assert "Compatibility matrix" in result.stdout
 
 
+def test_show_says_who_pays_and_what_each_pass_did(lab: Lab, run_cli: Run) -> None:
+    lab.study = done_study(Verdict.PASS)
+    shown = run_cli("study", "show", "study-1").stdout
+    assert "accuracy %" in shown
+    assert "- worst of 2 classes: 7, 12.0 [10.0, 14.0] points lost" in shown
+    assert "- worst of 1 shift: noise" in shown
+    (line,) = (each for each in shown.splitlines() if each.startswith("qat "))
+    assert line.split() == ["qat", "1", "KB", "800", "B", "0", "0", "▁█"]
+    assert "qat: left layer <7> alone" in shown
+
+
 def test_show_as_json_decodes_to_domain_types(lab: Lab, run_cli: Run) -> None:
     lab.study = done_study(Verdict.FAIL)
     shown = msgspec.json.decode(run_cli("study", "show", "study-1", "--json").stdout, type=Finished)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import farm_samples
 import pytest
-from made_trials import exported_of, make_trial
+from made_trials import exported_of, looked_into, make_trial
 
 from distillfarm.controller.bundle import build_bundle, unpack, verify, write_bundle
 from distillfarm.controller.decide import Entrant, choose
@@ -41,7 +41,8 @@ def _evidence(blobs: LocalBlobs) -> Evidence:
     trial = make_trial("int8_static")
     exported = exported_of(trial)
     artifact = replace(exported.artifact, digest=digest, name=HOSTILE)
-    trial = replace(trial, exported=replace(exported, artifact=artifact), final=True)
+    told = replace(looked_into(exported), artifact=artifact, unverified="never run here")
+    trial = replace(trial, exported=told, final=True)
     trial = replace(trial, measurement_ids=("measurement-1",))
     reference = replace(make_trial("original", p90_ms=3.0, reference=True), final=True)
     refused = replace(
@@ -227,5 +228,16 @@ def test_the_report_says_what_was_refused_and_what_was_not_measured(bundle: Path
     page = (bundle / "report.html").read_text()
     assert "cannot be done" in page
     assert "not measured: no meter" in page
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 4
     assert "the reference" in page
+
+
+def test_the_report_says_who_pays_and_what_each_pass_has_to_say(bundle: Path) -> None:
+    page = (bundle / "report.html").read_text()
+    assert "worst of 2 classes: 7, 12.0 [10.0, 14.0] points lost" in page
+    assert "group &lt;night&gt;" in page
+    assert "2 groups are not looked at" in page
+    assert "left layer &lt;7&gt; alone" in page
+    assert "3 KB → 800 B" in page
+    assert "packed 800 B" in page
+    assert "not compared on the host: never run here" in page

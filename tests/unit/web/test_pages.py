@@ -1,9 +1,12 @@
 """The pages show what the store holds, escape what users wrote, and keep strangers out."""
 
+import html
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
+from made_trials import exported_of, looked_into, make_trial
 from small_farm import CHIPSET, HOSTILE, LOG, STUDY
 from starlette.testclient import TestClient
 
@@ -58,7 +61,7 @@ def test_a_study_shows_its_choice_its_trials_and_its_events(client: TestClient) 
     assert "warm_p90&lt;=10ms" in page
     assert "0.023 is far below 10" in page
     assert "136498 parameters" in page
-    assert "0.021 [0.020, 0.022]" in page
+    assert "0.0210 [0.0" in page
     assert "not measured: no meter here" in page
     assert "off by 0.3" in page
     assert "reading the model" in page
@@ -129,6 +132,22 @@ def test_the_plot_is_a_picture_that_runs_no_script(client: TestClient) -> None:
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     missing = client.get(f"/studies/{STUDY}/pareto.svg", params={"chipset": "none"})
     assert missing.status_code == 404
+
+
+def test_a_study_shows_who_pays_for_its_choice(client: TestClient, farm: Store) -> None:
+    (chosen,) = (each for each in farm.trials(STUDY) if each.trial_id == "trial-2")
+    told = replace(looked_into(exported_of(make_trial())), unverified="never run here")
+    farm.put_trial(replace(chosen, exported=told))
+    page = client.get(f"/studies/{STUDY}").text
+    assert "worst of 2 classes: 7, 12.0 [10.0, 14.0] points lost" in page
+    assert "left layer &lt;7&gt; alone" in page
+    assert "3 KB → 800 B" in page
+    assert "unverified: never run here" in page
+    assert 'class="tag unverified"' in page
+    pictures = re.findall(r'<img class="plot" [^>]*src="([^"]+)"', page)
+    drawn = [client.get(html.unescape(each)) for each in pictures]
+    assert [each.status_code for each in drawn] == [200, 200, 200]
+    assert "group &lt;night&gt;" in drawn[0].text
 
 
 def test_the_bundle_is_downloaded_under_its_name(client: TestClient) -> None:

@@ -1,6 +1,5 @@
 """Writes a study's report: one page that needs no network, for screens light and dark and paper."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,14 +7,15 @@ from datetime import UTC, datetime
 import jinja2
 from markupsafe import Markup
 
-from distillfarm.controller import decide
-from distillfarm.controller.reports import plots
+from distillfarm.controller import decide, quality
+from distillfarm.controller.quantities import byte_count, number, with_interval
+from distillfarm.controller.reports import layers, plots
 from distillfarm.controller.reports.evidence import Evidence, Measured
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.sla import format_bound
 from distillfarm.domain.study import Choice, Trial
 
-_KILO = 1000.0
+_LAYERS = 12
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class ChipsetPart:
     pareto: Markup
     launches: Markup
     numbered: tuple[Trial, ...]
+    facts: tuple[str, ...]
+    parts: Markup
 
 
 def render(evidence: Evidence, signer: str, logs: Mapping[str, str]) -> str:
@@ -55,12 +57,23 @@ def render(evidence: Evidence, signer: str, logs: Mapping[str, str]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        estimate=_estimate, bounds=_bounds, bytes=_bytes, bound=format_bound, when=_when
+        estimate=_estimate,
+        bounds=_bounds,
+        bytes=byte_count,
+        bound=format_bound,
+        when=_when,
+        number=number,
+        points=with_interval,
+        of_kind=quality.parts,
+        title=quality.title,
     )
     return environment.get_template("report.html.j2").render(
         study=evidence.study,
         parts=[_part(evidence, choice) for choice in evidence.study.choices],
-        curves=_image(plots.curves(evidence)),
+        curves=_image(plots.curves(evidence.trials)),
+        sensitivity=layers.sensitivity(evidence.study.analysis, _LAYERS),
+        costly=layers.costly(evidence.study.analysis, _LAYERS),
+        kinds=quality.PLURALS,
         signer=signer,
         logs=logs,
     )
@@ -74,9 +87,14 @@ def _part(evidence: Evidence, choice: Choice) -> ChipsetPart:
     front = decide.front(shown)
     rows = [_row(evidence, each, front) for each in here]
     finals = tuple(each for each in rows if each.trial.final)
+    chosen = next((each for each in rows if each.trial.trial_id == choice.trial_id), None)
+    exported = chosen.trial.exported if chosen else None
+    sla = evidence.study.spec.sla
     return ChipsetPart(
         choice=choice,
-        chosen=next((each for each in rows if each.trial.trial_id == choice.trial_id), None),
+        chosen=chosen,
+        facts=quality.facts(exported, sla) if exported else (),
+        parts=_image(plots.parts(exported, sla) if exported else ""),
         finals=finals,
         searched=tuple(each for each in rows if not each.trial.final),
         numbered=tuple(plots.numbered(shown, front)),
@@ -109,7 +127,7 @@ def _fate(trial: Trial) -> tuple[str, str]:
 
 
 def _estimate(value: Interval, scale: float = 1.0) -> str:
-    return _number(value.value / scale)
+    return number(value.value / scale)
 
 
 def _bounds(value: Interval, scale: float = 1.0) -> str:
@@ -117,22 +135,7 @@ def _bounds(value: Interval, scale: float = 1.0) -> str:
         return "one launch: no interval"
     if value.low == value.high:
         return ""
-    return f"[{_number(value.low / scale)}, {_number(value.high / scale)}]"
-
-
-def _number(value: float) -> str:
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:.{digits}f}"
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < _KILO:
-            return f"{count:.3g} {unit}"
-        count /= _KILO
-    return f"{count:.3g} GB"
+    return f"[{number(value.low / scale)}, {number(value.high / scale)}]"
 
 
 def _when(seconds: float) -> str:

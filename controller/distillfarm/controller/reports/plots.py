@@ -1,47 +1,21 @@
 """Pictures of a study as inline SVG, readable on light and on dark paper."""
 
-import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import cycle
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
-from distillfarm.controller.reports.evidence import Evidence, Measured
+from distillfarm.controller import quality, quantities
+from distillfarm.controller.reports import canvas
+from distillfarm.controller.reports.evidence import Measured
 from distillfarm.domain.interval import Interval
-from distillfarm.domain.study import Score, Trial
-from distillfarm.domain.variant import CurvePoint, PassReport
+from distillfarm.domain.study import Metric, Score, Sla, Trial
+from distillfarm.domain.variant import CurvePoint, Exported, PassReport
 
-# Okabe and Ito's palette, told apart by all kinds of colour vision.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = ("o", "s", "^", "D", "v", "P")
-_INK = "#7c8594"
-# Matplotlib's stubs want every key as a literal type.
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    # Without a salt every run would give other ids, and so another file, for the same study.
-    "svg.hashsalt": "distillfarm",
-    "font.family": "sans-serif",
-    "font.size": 10.0,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.6,
-    # Names come from users' files and are never to be read as formulas.
-    "text.parse_math": False,
-}
+MOST_PARTS = 10
+"""Of each kind; more would be no picture."""
 _NS_PER_MS = 1e6
 _DECADE = 10.0
 _MAX_STRIP_SAMPLES = 80
@@ -55,9 +29,11 @@ def pareto(trials: Sequence[Trial], front: frozenset[str], chosen: str) -> str:
     scored = [(each, each.score) for each in trials if each.score is not None]
     if not scored:
         return ""
-    with _figure(7.2, 4.0) as (figure, axes):
+    with canvas.figure(7.2, 4.0) as (figure, axes):
         targets = sorted({str(each.candidate.target) for each, _ in scored})
-        for target, colour, marker in zip(targets, cycle(_COLOURS), cycle(_MARKERS), strict=False):
+        for target, colour, marker in zip(
+            targets, cycle(canvas.COLOURS), cycle(canvas.MARKERS), strict=False
+        ):
             label = target
             for trial, score in scored:
                 if str(trial.candidate.target) != target:
@@ -82,7 +58,7 @@ def pareto(trials: Sequence[Trial], front: frozenset[str], chosen: str) -> str:
         axes.set_ylabel("quality on the test split")
         _number(axes, numbered(trials, front))
         _legend_above(axes)
-        return _svg(figure)
+        return canvas.svg(figure)
 
 
 def numbered(trials: Sequence[Trial], front: frozenset[str]) -> list[Trial]:
@@ -97,23 +73,23 @@ def launches(measured: Sequence[tuple[str, Measured]]) -> str:
     rows = [(label, each) for label, each in measured if each.measurement.launches]
     if not rows:
         return ""
-    with _figure(7.2, 0.8 + 0.62 * len(rows)) as (figure, axes):
+    with canvas.figure(7.2, 0.8 + 0.62 * len(rows)) as (figure, axes):
         for row, (_, each) in enumerate(reversed(rows)):
             _strip(axes, row, each)
         axes.set_yticks(range(len(rows)), [label for label, _ in reversed(rows)], fontsize=9)
         _log_axis(axes)
         axes.set_xlabel("milliseconds for one inference (logarithmic)")
-        return _svg(figure)
+        return canvas.svg(figure)
 
 
-def curves(evidence: Evidence) -> str:
+def curves(trials: Sequence[Trial]) -> str:
     """Learning curves of all training passes: quality on the selection split by epoch."""
-    found = list(_curves(evidence))
+    found = list(_curves(trials))
     if not found:
         return ""
-    with _figure(7.2, 3.4) as (figure, axes):
+    with canvas.figure(7.2, 3.4) as (figure, axes):
         for (label, points), colour, marker in zip(
-            found, cycle(_COLOURS), cycle(_MARKERS), strict=False
+            found, cycle(canvas.COLOURS), cycle(canvas.MARKERS), strict=False
         ):
             axes.plot(
                 [each.epoch for each in points],
@@ -128,12 +104,50 @@ def curves(evidence: Evidence) -> str:
         axes.set_xlabel("epoch")
         axes.set_ylabel("quality on the selection split")
         _legend_above(axes)
-        return _svg(figure)
+        return canvas.svg(figure)
 
 
-def _curves(evidence: Evidence) -> Iterator[tuple[str, tuple[CurvePoint, ...]]]:
+def parts(exported: Exported, sla: Sla) -> str:
+    """Points lost by class, group and shift with their intervals, the worst of each kind first.
+
+    At most ``MOST_PARTS`` of a kind. Lines mark what was lost over all and the most that the SLA
+    allows. Empty when there is nothing to draw.
+    """
+    detail = exported.detail
+    kinds = tuple(quality.PLURALS)
+    rows = (
+        [each for kind in kinds for each in quality.parts(detail, kind)[:MOST_PARTS]]
+        if detail
+        else []
+    )
+    if not rows:
+        return ""
+    with canvas.figure(7.2, 1.0 + 0.27 * len(rows)) as (figure, axes):
+        for row, each in enumerate(rows):
+            colour = canvas.COLOURS[kinds.index(each.kind)]
+            axes.barh(row, each.drop.value, color=colour, alpha=0.55, height=0.66)
+            errors = _bars(each.drop)
+            axes.errorbar(each.drop.value, row, xerr=errors, color=colour, elinewidth=1.2)
+        axes.axvline(0.0, color=canvas.INK, linewidth=0.8)
+        lost = exported.test_drop.value
+        label = f"over all: {quantities.number(lost)}"
+        axes.axvline(lost, color=canvas.INK, linestyle=":", label=label)
+        for bound in sla.bounds:
+            if bound.metric is Metric.ACCURACY_DROP:
+                label = f"SLA: at most {bound.limit:g}"
+                axes.axvline(bound.limit, color=canvas.COLOURS[1], linestyle="--", label=label)
+        labels = [f"{quality.title(each)}  ({each.after.samples})" for each in rows]
+        axes.set_yticks(range(len(rows)), labels, fontsize=9)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("points lost on these samples (their number in brackets), 95 % interval")
+        _legend_above(axes)
+        return canvas.svg(figure)
+
+
+def _curves(trials: Sequence[Trial]) -> Iterator[tuple[str, tuple[CurvePoint, ...]]]:
     seen: set[str] = set()
-    for trial in evidence.trials:
+    for trial in trials:
         reports: tuple[PassReport, ...] = trial.exported.reports if trial.exported else ()
         for index, report in enumerate(reports):
             before = "+".join(str(each.spec) for each in reports[: index + 1])
@@ -151,10 +165,12 @@ def _strip(axes: Axes, row: int, each: Measured) -> None:
         shown = samples[::step]
         # A fixed low-discrepancy spread, so that the same study gives the same picture.
         spread = middle + 0.8 * height * ((np.arange(len(shown)) * 0.618034) % 1.0 - 0.5)
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = canvas.COLOURS[number % len(canvas.COLOURS)]
         axes.plot(shown, spread, ".", markersize=2.2, alpha=0.35, color=colour)
         median = float(np.median(samples))
-        axes.vlines(median, middle - height / 2, middle + height / 2, color=_INK, linewidth=1.6)
+        axes.vlines(
+            median, middle - height / 2, middle + height / 2, color=canvas.INK, linewidth=1.6
+        )
 
 
 def _ring(axes: Axes, scored: Sequence[tuple[Trial, Score]], chosen: str) -> None:
@@ -166,7 +182,7 @@ def _ring(axes: Axes, scored: Sequence[tuple[Trial, Score]], chosen: str) -> Non
                 marker="o",
                 markersize=17,
                 markerfacecolor="none",
-                color=_COLOURS[1],
+                color=canvas.COLOURS[1],
                 linestyle="none",
                 label="chosen",
             )
@@ -211,18 +227,3 @@ def _bars(interval: Interval) -> list[list[float]] | None:
 
 def _short(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004
-
-
-@contextmanager
-def _figure(width_in: float, height_in: float) -> Iterator[tuple[Figure, Axes]]:
-    # The object interface: pyplot keeps global state and is not thread-safe.
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width_in, height_in), layout="constrained")
-        FigureCanvasSVG(figure)
-        yield figure, figure.add_subplot()
-
-
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]

@@ -180,14 +180,28 @@ def _add_files(app: FastAPI, store: Store, blobs: BlobStore) -> None:
         store.leases()
         return {"status": "ok"}
 
+    def picture(drawn: str, study_id: str) -> Response:
+        if not drawn:
+            raise NotFound(f"study {study_id} has nothing to draw here yet")
+        headers = {"content-security-policy": _PICTURE_POLICY}
+        return Response(drawn, media_type="image/svg+xml", headers=headers)
+
     @app.get("/studies/{study_id}/pareto.svg")
     def pareto(study_id: str, chipset: str) -> Response:
         found = views.chipset_trials(store, study_id, chipset)
-        picture = plots.pareto(found.trials, found.front, found.chosen)
-        if not picture:
-            raise NotFound(f"study {study_id} has nothing measured on {chipset!r} yet")
-        headers = {"content-security-policy": _PICTURE_POLICY}
-        return Response(picture, media_type="image/svg+xml", headers=headers)
+        chosen = found.chosen.trial_id if found.chosen else ""
+        return picture(plots.pareto(found.trials, found.front, chosen), study_id)
+
+    @app.get("/studies/{study_id}/parts.svg")
+    def parts(study_id: str, chipset: str) -> Response:
+        chosen = views.chipset_trials(store, study_id, chipset).chosen
+        sla = store.study(study_id).spec.sla
+        drawn = plots.parts(chosen.exported, sla) if chosen and chosen.exported else ""
+        return picture(drawn, study_id)
+
+    @app.get("/studies/{study_id}/curves.svg")
+    def curves(study_id: str) -> Response:
+        return picture(plots.curves(store.trials(study_id)), study_id)
 
     @app.get("/studies/{study_id}/logs/{digest}")
     def log(study_id: str, digest: str) -> Response:

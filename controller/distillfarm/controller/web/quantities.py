@@ -4,32 +4,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from distillfarm.domain.interval import Interval
+from distillfarm.controller.quantities import byte_count, number, with_interval
 from distillfarm.domain.measurement import Energy
 from distillfarm.domain.sla import format_bound
 
-_BYTE_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "KB"), (1.0, "B"))
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
-
-
-def number(value: float) -> str:
-    """Three digits, without an exponent for everything that people time."""
-    decimals = next((n for n, least in ((0, 100), (1, 10), (2, 1)) if abs(value) >= least), 3)
-    return f"{value:.{decimals}f}"
-
-
-def interval(value: Interval, factor: float = 1.0) -> str:
-    """``0.112 [0.110, 0.115]``; ``[?]`` where nothing bounds it."""
-    bounds = (
-        f"{number(value.low * factor)}, {number(value.high * factor)}" if value.bounded else "?"
-    )
-    return f"{number(value.value * factor)} [{bounds}]"
-
-
-def byte_count(count: float) -> str:
-    """``547 KB``, in decimal units."""
-    factor, unit = next((each for each in _BYTE_UNITS if count >= each[0]), _BYTE_UNITS[-1])
-    return f"{count / factor:.3g} {unit}"
 
 
 def energy(measured: Energy) -> str:
@@ -55,7 +34,7 @@ def duration(seconds: float) -> str:
 
 FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
-    "interval": interval,
+    "interval": with_interval,
     "bytes": byte_count,
     "energy": energy,
     "moment": moment,

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from distillfarm.controller import decide
+from distillfarm.controller import decide, quality
+from distillfarm.controller.reports import layers
 from distillfarm.controller.store.protocol import MeasurementQuery, Store
 from distillfarm.domain.errors import NotFound
 from distillfarm.domain.hardware import Device
@@ -14,6 +15,7 @@ from distillfarm.profiles.schema import ChipsetProfile, PhoneProfile
 _SHOWN_MEASUREMENTS = 50
 _SHOWN_EVENTS = 200
 _SHOWN_STUDIES = 50
+_SHOWN_LAYERS = 10
 
 
 @dataclass(frozen=True)
@@ -34,21 +36,31 @@ class Overview:
 
 @dataclass(frozen=True)
 class ChipsetTrials:
-    """The trials of a study on one chipset; ``front`` are the ids that none other dominates."""
+    """The trials of a study on one chipset; ``front`` are the ids that none other dominates.
+
+    ``chosen`` is the variant chosen for it, if there is one, and ``facts`` what is to be said of
+    its quality.
+    """
 
     chipset: str
     trials: tuple[Trial, ...]
     front: frozenset[str]
-    chosen: str
+    chosen: Trial | None
+    facts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class StudyPage:
-    """One study with its trials by chipset and its newest events, newest first."""
+    """One study with its trials by chipset and its newest events, newest first.
+
+    ``costly`` are the source model's costliest layers; ``trained`` is whether a pass has trained.
+    """
 
     study: Study
     chipsets: tuple[ChipsetTrials, ...]
     events: tuple[StudyEvent, ...]
+    costly: layers.Costly | None
+    trained: bool
 
 
 @dataclass(frozen=True)
@@ -113,6 +125,8 @@ def study_page(store: Store, study_id: str) -> StudyPage:
         study,
         tuple(_chipset_trials(study, trials, name) for name in names),
         tuple(reversed(events)),
+        layers.costly(study.analysis, _SHOWN_LAYERS),
+        any(report.curve for each in trials if each.exported for report in each.exported.reports),
     )
 
 
@@ -154,5 +168,8 @@ def matrix_choices(cells: list[MatrixCell]) -> MatrixChoices:
 
 def _chipset_trials(study: Study, trials: list[Trial], chipset: str) -> ChipsetTrials:
     here = tuple(each for each in trials if each.chipset == chipset)
-    chosen = next((each.trial_id for each in study.choices if each.chipset == chipset), "")
-    return ChipsetTrials(chipset, here, decide.front(here), chosen)
+    wanted = next((each.trial_id for each in study.choices if each.chipset == chipset), "")
+    chosen = next((each for each in here if each.trial_id == wanted), None)
+    exported = chosen.exported if chosen else None
+    facts = quality.facts(exported, study.spec.sla) if exported else ()
+    return ChipsetTrials(chipset, here, decide.front(here), chosen, facts)
