@@ -106,8 +106,6 @@ def test_a_recipe_becomes_an_artifact_with_its_evidence(shop: Shop, teacher: Var
         ("prune(ratio=0.5,epochs=2)+low_rank(rank=ratio,epochs=2)+mixed", "onnxruntime"),
         ("qat(epochs=2)+int8_static", "onnxruntime"),
         ("sparsify(ratio=0.7,epochs=2)+cluster(bits=3,epochs=2)+fp16", "litert"),
-        ("int8_xnnpack", "executorch"),
-        ("int8_dynamic", "coreml"),
     ],
 )
 def test_another_process_gives_the_same_bytes(  # noqa: PLR0917

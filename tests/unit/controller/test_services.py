@@ -22,6 +22,7 @@ from distillfarm.domain.errors import (
     WrongState,
 )
 from distillfarm.domain.job import JobRequest, MeasureSpec
+from distillfarm.domain.recipe import parse_recipe
 from distillfarm.domain.study import Budget, Study, StudySpec, StudyState
 from distillfarm.wire.convert import from_message, to_message
 from distillfarm.wire.interceptors import domain_errors
@@ -91,6 +92,8 @@ async def test_a_job_whose_artifact_is_not_here_is_refused(farm: Farm) -> None:
         ({"launches": 0}, "launches"),
         ({"budget": Budget(trials_per_target=0)}, "trials_per_target"),
         ({"selector": "a=b"}, "unknown key"),
+        ({"recipes": (parse_recipe("shrink"),)}, "there is no pass 'shrink'; use one of"),
+        ({"recipes": (parse_recipe("prune(ratio=2)"),)}, "ratio"),
     ],
 )
 async def test_a_study_that_makes_no_sense_is_refused(
@@ -98,6 +101,13 @@ async def test_a_study_that_makes_no_sense_is_refused(
 ) -> None:
     spec = replace(uploaded(farm), **wrong)  # type: ignore[arg-type]
     with pytest.raises(InvalidRequest, match=text), domain_errors(farm.address):
+        await StudiesStub(farm.channel).CreateStudy(creation(spec))
+
+
+async def test_a_study_whose_student_is_not_here_is_refused(farm: Farm) -> None:
+    spec = uploaded(farm)
+    spec = replace(spec, model=replace(spec.model, student_digest=samples.DIGEST))
+    with pytest.raises(NotFound, match="upload it first"), domain_errors(farm.address):
         await StudiesStub(farm.channel).CreateStudy(creation(spec))
 
 
