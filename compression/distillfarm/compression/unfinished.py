@@ -36,6 +36,7 @@ class Unfinished:
         self._root = root
         self._limits = limits or KeepLimits()
         root.mkdir(parents=True, exist_ok=True)
+        self.clean()
 
     @contextmanager
     def work(self, key: str, final: tuple[type[Exception], ...]) -> Iterator[Path | None]:

@@ -286,7 +286,8 @@ class Workshop:
             )
             report = _share(report, 0.5, 1.0, "")
         untouched = not variant.recipe.passes
-        with self._around(dataset, teacher, seed) as around:
+        log = PassLog(f"judging {variant.recipe} for {target}", report)
+        with self._logged(log), self._around(dataset, teacher, seed) as around:
             try:
                 found = self._run(
                     "examine",
@@ -294,8 +295,9 @@ class Workshop:
                         self._file(variant), untouched, around, self._stand_in(variant)
                     ),
                     tasks.Examined,
-                    _share(report, 0.0, 1.0, f"judging for {target}"),
+                    _share(log, 0.0, 1.0, f"judging for {target}"),
                     cancelled,
+                    log.wrote,
                 )
             except (ModelRejected, TaskCrashed) as error:
                 raise ExportRefused(f"the file for {target} does not run: {error}") from error
