@@ -7,7 +7,7 @@ from distillfarm.domain.variant import CurvePoint
 from distillfarm.sandbox.text import one_line
 
 _FIRST_LINES, _LAST_LINES = 500, 4000
-_LINE_CHARACTERS = 500
+_LINE_CHARACTERS = 2000
 
 
 class PassLog:

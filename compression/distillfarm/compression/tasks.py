@@ -3,6 +3,7 @@
 import math
 import resource
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,7 +203,9 @@ def apply(request: ApplyRequest, report: Report) -> Made:
     except ImportError as error:
         raise missing(str(request.spec), error) from error
     except Exception as error:
-        # Whatever a framework raises on somebody's model is the pass' failure, told by name.
+        # Whatever a framework raises on somebody's model is the pass' failure, told by name; where
+        # it was raised stands in the log.
+        traceback.print_exc()
         raise PassRefused(f"{request.spec}: failed: {type(error).__name__}: {error}") from error
     return _made(made, started, curve=tuple(workspace.curve), notes=tuple(workspace.notes))
 
@@ -226,6 +229,7 @@ def convert(request: ConvertRequest, report: Report) -> Made:
         raise missing(f"export for {target}", error) from error
     except Exception as error:
         # Exporters raise anything on an operator that they do not know.
+        traceback.print_exc()
         raise ExportRefused(
             f"{source.format.value} to {exporter.format.value}: {type(error).__name__}: {error}"
         ) from error

@@ -55,7 +55,7 @@ def run_study(
         ),
     ] = [],  # noqa: B006 - typer copies it
     student: Annotated[
-        str, typer.Option(metavar="FILE:FUNCTION", help="Builds distill's student.")
+        str, typer.Option(metavar="FILE:FUNCTION", help="Builds the student that distill trains.")
     ] = "",
     evaluator: Annotated[
         str, typer.Option(help="file.py:function of (outputs, targets), larger is better.")

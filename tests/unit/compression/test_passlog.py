@@ -1,8 +1,15 @@
 """What a pass' log keeps, and that nothing in it can forge a line."""
 
 from itertools import count
+from pathlib import Path
 
+import pytest
+
+from distillfarm.compression import tasks
 from distillfarm.compression.passlog import PassLog
+from distillfarm.compression.protocols import PassRefused
+from distillfarm.domain.model import ModelFormat
+from distillfarm.domain.recipe import pass_spec
 from distillfarm.domain.variant import CurvePoint
 
 
@@ -35,3 +42,19 @@ def test_of_a_long_log_the_beginning_and_the_end_are_kept() -> None:
     assert lines[500] == "... 1501 lines left out ..."
     assert lines[501].endswith("batch 2000")
     assert lines[-1].endswith("batch 5999")
+
+
+def test_where_a_framework_failed_is_written_for_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Broken:
+        def run(self, *_: object) -> None:
+            raise ZeroDivisionError("scale of conv1 is 0")
+
+    monkeypatch.setattr(tasks.registry, "compression_pass", lambda _name: Broken())
+    file = tasks.ModelFile(str(tmp_path / "model.zip"), ModelFormat.TORCH_MODULE)
+    around = tasks.Surroundings(str(tmp_path), "", "", 0, file, 0, 1)
+    request = tasks.ApplyRequest(file, pass_spec("prune"), around)
+    with pytest.raises(PassRefused, match=r"prune: failed: ZeroDivisionError: scale of conv1 is 0"):
+        tasks.apply(request, lambda _done, _text: None)
+    assert "in run\n" in capfd.readouterr().err
