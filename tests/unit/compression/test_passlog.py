@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from distillfarm.compression import tasks
+from distillfarm.compression import registry, tasks
 from distillfarm.compression.passlog import PassLog
 from distillfarm.compression.protocols import PassRefused
 from distillfarm.domain.model import ModelFormat
@@ -51,7 +51,7 @@ def test_where_a_framework_failed_is_written_for_the_log(
         def run(self, *_: object) -> None:
             raise ZeroDivisionError("scale of conv1 is 0")
 
-    monkeypatch.setattr(tasks.registry, "compression_pass", lambda _name: Broken())
+    monkeypatch.setattr(registry, "compression_pass", lambda _name: Broken())
     file = tasks.ModelFile(str(tmp_path / "model.zip"), ModelFormat.TORCH_MODULE)
     around = tasks.Surroundings(str(tmp_path), "", "", 0, file, 0, 1)
     request = tasks.ApplyRequest(file, pass_spec("prune"), around)
