@@ -1,40 +1,21 @@
-"""The user's ``.npz``: its arrays checked against the model by their headers, then read safely."""
+"""What the arrays of the user's ``.npz`` mean, and whether they fit the model."""
 
-import math
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from distillfarm.compression.npz import Array, Header, read_arrays, read_headers
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.model import Signature, TensorSpec
 from distillfarm.sandbox.text import one_line
 
-Array = NDArray[np.generic]
-
 LABEL, GROUP, HELD_OUT, UNLABELLED = "label", "group", "held_out", "unlabelled/"
-MAX_BYTES = 8 * 1024**3
 MIN_SAMPLES = 20
 MAX_GROUP_CHARACTERS = 64
 _SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Header:
-    """What an array is, known without reading it."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
-
-    @property
-    def size_bytes(self) -> int:
-        """Its bytes once inflated."""
-        return math.prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -60,7 +41,7 @@ def read(path: Path, signature: Signature) -> Content:
     names = [each.name for each in signature.inputs]
     # An input that happens to be called like one of ours is an input.
     ours = [each for each in (LABEL, GROUP, HELD_OUT) if each in headers and each not in names]
-    arrays = _arrays(path, headers, [*names, *ours])
+    arrays = read_arrays(path, headers, [*names, *ours])
     inputs = {each.name: _values(each, each.name, arrays[each.name]) for each in signature.inputs}
     return Content(
         inputs,
@@ -85,7 +66,7 @@ def read_unlabelled(path: Path, signature: Signature) -> Mapping[str, Array] | N
     if not any(name.startswith(UNLABELLED) for name in headers):
         return None
     names = {each.name: f"{UNLABELLED}{each.name}" for each in signature.inputs}
-    arrays = _arrays(path, headers, names.values())
+    arrays = read_arrays(path, headers, names.values())
     return {
         each.name: _values(each, names[each.name], arrays[names[each.name]])
         for each in signature.inputs
@@ -93,7 +74,7 @@ def read_unlabelled(path: Path, signature: Signature) -> Mapping[str, Array] | N
 
 
 def _checked(path: Path, signature: Signature) -> dict[str, Header]:
-    headers = _headers(path)
+    headers = read_headers(path)
     names = [each.name for each in signature.inputs]
     missing = [name for name in names if name not in headers]
     if missing:
@@ -136,51 +117,6 @@ def _same_length(headers: Mapping[str, Header], names: Iterable[str]) -> int:
         shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise InvalidRequest(f"data: the arrays differ in length: {shown}")
     return next(iter(lengths.values()))
-
-
-def _headers(path: Path) -> dict[str, Header]:
-    headers: dict[str, Header] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                name = entry.filename.removesuffix(".npy")
-                with archive.open(entry) as member:
-                    header = _header(member)
-                if header.dtype.hasobject:
-                    raise InvalidRequest(
-                        f"data: array {one_line(name)} holds Python objects, which are never read;"
-                        " save numbers"
-                    )
-                if not header.shape:
-                    raise InvalidRequest(
-                        f"data: array {one_line(name)} is a single number, not samples"
-                    )
-                headers[name] = header
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as error:
-        raise InvalidRequest(f"data: not a readable .npz: {error}") from error
-    return headers
-
-
-def _header(member: IO[bytes]) -> Header:
-    version = npy.read_magic(member)
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read(member)
-    return Header(shape, dtype)
-
-
-def _arrays(path: Path, headers: Mapping[str, Header], names: Iterable[str]) -> dict[str, Array]:
-    names = tuple(names)
-    wanted = sum(headers[name].size_bytes for name in names)
-    if wanted > MAX_BYTES:
-        raise InvalidRequest(
-            f"data: {wanted / 1e9:.1f} GB of arrays, at most {MAX_BYTES / 1e9:.1f} GB are read;"
-            " give fewer samples"
-        )
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in names}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InvalidRequest(f"data: cannot be read: {error}") from error
 
 
 def _fits(spec: TensorSpec, name: str, header: Header) -> None:

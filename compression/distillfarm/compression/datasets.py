@@ -89,13 +89,12 @@ def load_test(path: Path, signature: Signature, seed: int) -> Samples:
     return _split(path, signature, seed)[3]
 
 
-def load_transfer(path: Path, signature: Signature, seed: int) -> Samples:
+def with_unlabelled(train: Samples, path: Path, signature: Signature) -> Samples:
     """What a student may learn from: the training split, then the samples without labels.
 
     Raises:
         InvalidRequest: as for ``load_for_passes``.
     """
-    train = load_for_passes(path, signature, seed).train
     unlabelled = data_files.read_unlabelled(path, signature)
     return train if unlabelled is None else train.extended(unlabelled)
 

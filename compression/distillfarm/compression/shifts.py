@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distillfarm.compression.data_files import Array
+from distillfarm.compression.npz import Array
 from distillfarm.domain.model import Signature
 
 Inputs = Mapping[str, Array]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from distillfarm.compression.datasets import Array, Samples, load_for_passes, load_transfer
+from distillfarm.compression.datasets import Array, Samples, load_for_passes, with_unlabelled
 from distillfarm.compression.evaluation import as_labels
 from distillfarm.compression.inference import open_model
 from distillfarm.compression.protocols import WorkingModel, Workspace
@@ -35,11 +35,11 @@ def lessons(workspace: Workspace, signature: Signature, report: Report | None = 
     Raises:
         InvalidRequest: the data do not fit the model.
     """
-    transfer = load_transfer(workspace.data, signature, workspace.split_seed)
+    data = load_for_passes(workspace.data, signature, workspace.split_seed)
+    transfer = with_unlabelled(data.train, workspace.data, signature)
     outputs = answers(workspace, transfer, report)
     if not transfer.labelled:
         transfer = replace(transfer, labels=as_labels(outputs))
-    data = load_for_passes(workspace.data, signature, workspace.split_seed)
     return Lessons(transfer, outputs, labelled(workspace, data.selection))
 
 

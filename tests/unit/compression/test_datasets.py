@@ -142,7 +142,7 @@ def test_samples_without_labels_are_for_learning_alone(tmp_path: Path) -> None:
     more = np.full((70, 4), -1, np.float32)
     path = write(tmp_path / "d.npz", **numbered(300), **{"unlabelled/x": more})
     train = datasets.load_for_passes(path, SIGNATURE, 0).train
-    transfer = datasets.load_transfer(path, SIGNATURE, 0)
+    transfer = datasets.with_unlabelled(train, path, SIGNATURE)
     assert len(transfer) == len(train) + 70
     assert (transfer.labels[: len(train)] == train.labels).all()
     assert (transfer.labels[len(train) :] == datasets.NO_LABEL).all()

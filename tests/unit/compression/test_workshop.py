@@ -172,7 +172,11 @@ def test_without_labels_quality_is_agreement_with_the_source(
     del arrays["label"]
     np.savez(shop.folder / "bare.npz", allow_pickle=False, **arrays)
     shop.dataset = Dataset(shop.blobs.put_file(shop.folder / "bare.npz"))
-    assert shop.work.analyse(teacher, shop.dataset).sensitivity
+    analysis = shop.work.analyse(teacher, shop.dataset)
+    assert analysis.sensitivity
+    assert any(
+        "no labels: points lost are answers that change" in each for each in analysis.bottlenecks
+    )
     exported = shop.build(teacher, "distill(width=0.5,epochs=8)+int8_static", "onnxruntime")
     assert exported.test_quality.metric == "agreement"
     assert exported.test_quality.value > 0.9

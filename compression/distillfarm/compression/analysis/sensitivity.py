@@ -54,7 +54,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Sensitivities:
-    """What was found, and what was left out in words; empty when nothing was."""
+    """What was found, and in words what was left out or missing; empty when nothing was."""
 
     found: tuple[Sensitivity, ...]
     left_out: str = ""
@@ -105,7 +105,8 @@ def sensitivities(
         f"distillfarm.compression.analysis.{_EDITORS[model.format]}"
     ).editor(model, signature, layers)
     own = editor.answers(samples)
-    if not samples.labelled:
+    labelled = samples.labelled
+    if not labelled:
         samples = replace(samples, labels=as_labels(own))
     question.metric.quality(own, samples.labels)  # says what is wrong with the data, if anything is
     chosen = sorted(editor.layers, key=lambda each: (-each.parameters, each.name))
@@ -125,7 +126,9 @@ def sensitivities(
         divergence, drop_points = _compared(own, outputs, samples, question.metric)
         name = one_line(layer.name, MAX_NAME_CHARACTERS)
         found.append(Sensitivity(name, technique, divergence, drop_points))
-    return Sensitivities(tuple(found), _left_out(found, chosen))
+    said = [] if labelled else ["the data have no labels: points lost are answers that change"]
+    said += filter(None, [_left_out(found, chosen)])
+    return Sensitivities(tuple(found), "; ".join(said))
 
 
 def _left_out(found: Sequence[Sensitivity], chosen: Sequence[Treatable]) -> str:

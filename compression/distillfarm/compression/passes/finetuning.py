@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from distillfarm.compression.datasets import load_transfer
+from distillfarm.compression.datasets import load_for_passes, with_unlabelled
 from distillfarm.compression.passes.settings import number
 from distillfarm.compression.protocols import WorkingModel, Workspace
 from distillfarm.domain.model import ModelFormat
@@ -81,7 +81,9 @@ def steps(model: "TorchModel", settings: FinetuneSettings, workspace: Workspace)
     """How often ``finetune`` with these settings will step."""
     from distillfarm.compression import training
 
-    count = len(load_transfer(workspace.data, model.spec.signature, workspace.split_seed))
+    signature = model.spec.signature
+    data = load_for_passes(workspace.data, signature, workspace.split_seed)
+    count = len(with_unlabelled(data.train, workspace.data, signature))
     return _epochs(settings, count) * training.batches(count)
 
 

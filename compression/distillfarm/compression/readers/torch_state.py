@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from distillfarm.compression import data_files, torch_models
+from distillfarm.compression.npz import Array
 from distillfarm.compression.protocols import WorkingModel
 from distillfarm.compression.readers import Source, archives
 from distillfarm.compression.torch_models import ModuleSpec, TorchModel
@@ -147,7 +148,7 @@ def _given_examples(source: Source) -> object:
     )
 
 
-def _first_samples(data: Path) -> dict[str, data_files.Array]:
+def _first_samples(data: Path) -> dict[str, Array]:
     try:
         with np.load(data, allow_pickle=False) as archive:
             names = [name for name in archive.files if not data_files.is_ours(name)]
