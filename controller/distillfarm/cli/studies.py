@@ -37,7 +37,7 @@ def run_study(
     *,
     connection: Connection,
     model: Annotated[Path, typer.Option(help="ONNX, .pt2, state dict, Keras, SavedModel, TFLite.")],
-    data: Annotated[Path, typer.Option(help=".npz: arrays named like the inputs, and label.")],
+    data: Annotated[Path, typer.Option(help=".npz: arrays named like the inputs, label, group...")],
     sla: Annotated[
         str, typer.Option(help="Such as 'accuracy_drop<=2pt, warm_p90<=10ms, peak_memory<=100MB'.")
     ],
