@@ -13,7 +13,7 @@ from distillfarm.domain.interval import Interval
 from distillfarm.domain.measurement import Outcome
 from distillfarm.domain.sla import format_bound
 from distillfarm.domain.study import Choice, MatrixCell, Score, Sla, Study, Trial, Verdict
-from distillfarm.domain.variant import AGREEMENT, Exported
+from distillfarm.domain.variant import Exported
 
 VERDICT_STYLES = {
     Verdict.PASS: "green",
@@ -125,7 +125,7 @@ def _metric(trials: Sequence[Trial]) -> tuple[str, float]:
     """What quality is called, and what its values are multiplied by: a user's are as they are."""
     exported = next((trial.exported for trial in trials if trial.exported), None)
     name = exported.test_quality.metric if exported else _ACCURACY
-    return (f"{name} %", _PERCENT) if name in {_ACCURACY, AGREEMENT} else (name, 1.0)
+    return (f"{name} %", _PERCENT) if name in quality.SHARES else (name, 1.0)
 
 
 def _two_lines(interval: Interval, factor: float = 1.0) -> tuple[str, str]:

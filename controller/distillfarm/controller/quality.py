@@ -5,10 +5,12 @@ import math
 from distillfarm.controller.quantities import number, with_interval
 from distillfarm.domain.sla import format_bound
 from distillfarm.domain.study import Metric, Sla
-from distillfarm.domain.variant import Exported, QualityDetail, QualitySlice, SliceKind
+from distillfarm.domain.variant import AGREEMENT, Exported, QualityDetail, QualitySlice, SliceKind
 
 PLURALS = {SliceKind.CLASS: "classes", SliceKind.GROUP: "groups", SliceKind.SHIFT: "shifts"}
 """The kinds of parts in the order in which they are shown."""
+SHARES = frozenset({"accuracy", AGREEMENT})
+"""The metrics that are shares of samples, and so shown in per cent; a user's is as it is."""
 _PERCENT = 100.0
 
 

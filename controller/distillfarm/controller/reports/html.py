@@ -74,6 +74,7 @@ def render(evidence: Evidence, signer: str, logs: Mapping[str, str]) -> str:
         sensitivity=layers.sensitivity(evidence.study.analysis, _LAYERS),
         costly=layers.costly(evidence.study.analysis, _LAYERS),
         kinds=quality.PLURALS,
+        shares=quality.SHARES,
         signer=signer,
         logs=logs,
     )

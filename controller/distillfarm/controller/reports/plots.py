@@ -140,7 +140,7 @@ def parts(exported: Exported, sla: Sla) -> str:
         axes.set_yticks(range(len(rows)), labels, fontsize=9)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("points lost on these samples (their number in brackets), 95 % interval")
+        axes.set_xlabel("points lost, 95 % interval (in brackets: samples)")
         _legend_above(axes)
         return canvas.svg(figure)
 
