@@ -19,7 +19,6 @@ from distillfarm.cli.study_results import study_tables
 from distillfarm.compression import torch_models
 from distillfarm.controller import matrix
 from distillfarm.controller.bundle import unpack
-from distillfarm.domain.hardware import Target
 from distillfarm.domain.model import ArtifactRef, Dataset, ModelFormat, SourceModel
 from distillfarm.domain.recipe import parse_recipe
 from distillfarm.domain.study import StudyState
@@ -55,12 +54,7 @@ class Ranking(nn.Module):
 EPOCH = re.compile(r"epoch (\d+)")
 
 
-def create(
-    farm: ToyProcesses,
-    problem: tiny_models.Problem,
-    *recipes: str,
-    targets: tuple[Target, ...] = (farm_samples.ONNX,),
-) -> None:
+def create(farm: ToyProcesses, problem: tiny_models.Problem, *recipes: str) -> None:
     path = problem.model.path
     digest = farm.blobs.put_file(path)
     artifact = ArtifactRef(digest, path.stat().st_size, ModelFormat.TORCH_MODULE, path.name)
@@ -72,7 +66,6 @@ def create(
             student_function="Ranking",
         ),
         data=Dataset(farm.blobs.put_file(problem.data)),
-        targets=targets,
         final_launches=4,
         recipes=tuple(map(parse_recipe, recipes)),
     )
