@@ -13,7 +13,7 @@ from distillfarm.domain.interval import Interval
 from distillfarm.domain.measurement import Outcome
 from distillfarm.domain.sla import format_bound
 from distillfarm.domain.study import Choice, MatrixCell, Score, Sla, Study, Trial, Verdict
-from distillfarm.domain.variant import Exported
+from distillfarm.domain.variant import Exported, Quality
 
 VERDICT_STYLES = {
     Verdict.PASS: "green",
@@ -22,7 +22,7 @@ VERDICT_STYLES = {
 }
 _PERCENT = 100.0
 _MS = ("cold ms", "warm p50 ms", "warm p90 ms")
-_PASS_NUMBERS = ("size", "packed", "params", "selection %", "s")
+_PASS_NUMBERS = ("size", "packed", "params", "selection", "s")
 _SPARKS = "▁▂▃▄▅▆▇█"
 _SPARK_CELLS = 20
 _ACCURACY = "accuracy"
@@ -193,7 +193,7 @@ def _passes(exported: Exported) -> RenderableType:
             formats.byte_count(report.size_after_bytes),
             formats.byte_count(report.packed_after_bytes) if report.packed_after_bytes else "",
             f"{report.parameters_after:,}",
-            formats.number(report.quality.value * _PERCENT) if report.quality else "",
+            _selected(report.quality),
             formats.number(report.seconds),
             spark([point.quality for point in report.curve]),
         )
@@ -204,6 +204,13 @@ def _passes(exported: Exported) -> RenderableType:
         if note
     ]
     return Group(made, *notes)
+
+
+def _selected(judged: Quality | None) -> str:
+    if judged is None:
+        return ""
+    share = judged.metric in quality.SHARES
+    return f"{formats.number(judged.value * _PERCENT)} %" if share else formats.number(judged.value)
 
 
 def spark(values: Sequence[float]) -> str:
