@@ -23,14 +23,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from rich.console import Console
-from techniques import judging, peers, tables
+from techniques import baseline, judging, peers, tables
 from techniques.building import Builder, Built
 from techniques.judging import Judge, Match, Row
 from techniques.recipes import ORIGINAL, RECIPES, Try
 from techniques.teaching import SPLIT_SEED, Trained, prepared
 from techniques.workloads import WORKLOADS
 
-from distillfarm.compression.datasets import load_for_passes, load_test
+from distillfarm.compression.datasets import Samples, load_for_passes, load_test
 
 CONSOLE = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False)
 CALIBRATION_SAMPLES = 256
@@ -47,6 +47,7 @@ class Findings:
     rows: tuple[Row, ...]
     matches: tuple[Match, ...]
     best: Row | None
+    note: str = ""
 
 
 def main() -> int:
@@ -117,7 +118,19 @@ def examine(name: str, folder: Path, options: argparse.Namespace, say: peers.Rep
         (*rows, *theirs),
         tuple(judging.match(each, rows, test.labels, options.noise) for each in theirs),
         judging.best(rows, workload, options.max_drop),
+        linear(trained, test),
     )
+
+
+def linear(trained: Trained, test: Samples) -> str:
+    """What a linear model makes of the same texts, in words; nothing for other data."""
+    workload = trained.workload
+    if not workload.vocabulary:
+        return ""
+    train = load_for_passes(trained.data, workload.signature, SPLIT_SEED).train
+    name = workload.signature.inputs[0].name
+    share = baseline.accuracy(train, test, name, workload.vocabulary)
+    return f"logistic regression on TF-IDF of the same words reaches {100 * share:.1f} %"
 
 
 def ask_peers(
@@ -162,7 +175,7 @@ def sheets_of(found: Findings) -> list[tables.Sheet]:
     for runtime in dict.fromkeys(row.runtime for row in found.rows):
         ours = [row for row in found.rows if row.runtime == runtime and row.name not in theirs]
         title = f"{workload.name}: {workload.what}, {found.trained.parameters:,} parameters"
-        sheets.append(tables.sheet(f"{title}; {runtime}", ours))
+        sheets.append(tables.sheet(f"{title}; {runtime}", ours, found.note))
     if found.matches:
         sheets.append(tables.matches(f"{workload.name}: peers' defaults", found.matches))
     return sheets

@@ -131,7 +131,7 @@ def best(rows: Sequence[Row], workload: Workload, max_drop: float) -> Row | None
     ]
     reaching = [row for row in fitting if _reach(row, workload) >= 1]
     if reaching:
-        return min(reaching, key=lambda row: row.selection_drop)
+        return min(reaching, key=lambda row: (row.selection_drop, -_reach(row, workload)))
     return max(fitting, key=lambda row: _reach(row, workload), default=None)
 
 

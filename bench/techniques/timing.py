@@ -47,8 +47,9 @@ def loaded(path: Path, form: ModelFormat, inputs: Mapping[str, NDArray[np.generi
 def faster(base: Infer, other: Infer, rounds: int) -> tuple[Interval, float]:
     """How many times ``other`` is faster, and its milliseconds.
 
-    Blocks of inferences alternate, and which goes first too. The value is the ratio of medians;
-    bounds are order statistics of the ratios of pairs of blocks, 95 % for their median.
+    Blocks of inferences alternate, and which goes first too. The value is the median of the ratios
+    of neighbouring blocks, so that a computer that changes its speed changes both sides of a ratio;
+    bounds are order statistics, 95 % for a median.
     """
     counts = [_inferences(each) for each in (base, other)]
     samples: tuple[list[float], list[float]] = ([], [])
@@ -61,12 +62,9 @@ def faster(base: Infer, other: Infer, rounds: int) -> tuple[Interval, float]:
             samples[side].append((time.perf_counter() - began) / count)
     ratios = sorted(one / two for one, two in zip(*samples, strict=True))
     half = _Z * rounds**0.5 / 2
-    low, high = int(rounds / 2 - half), min(rounds - 1, int(rounds / 2 + half))
-    middle = statistics.median(samples[0]) / statistics.median(samples[1])
-    return (
-        Interval(middle, min(middle, ratios[max(0, low)]), max(middle, ratios[high])),
-        1e3 * statistics.median(samples[1]),
-    )
+    low, high = max(0, int(rounds / 2 - half)), min(rounds - 1, int(rounds / 2 + half))
+    interval = Interval(statistics.median(ratios), ratios[low], ratios[high])
+    return interval, 1e3 * statistics.median(samples[1])
 
 
 def _inferences(infer: Infer) -> int:

@@ -27,7 +27,8 @@ _WORD = re.compile(r"[a-z']+|[!?]")
 class Workload:
     """A data set with a teacher; the aims are against the teacher, at 2 points of accuracy.
 
-    ``factory`` is a function of ``teachers.py``; ``data`` writes the ``.npz``.
+    ``factory`` is a function of ``teachers.py``; ``data`` writes the ``.npz``. ``vocabulary`` is
+    the number of token ids, where inputs are such.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Workload:
     learning_rate: float
     min_smaller: float
     min_faster: float
+    vocabulary: int = 0
 
 
 def _fashion(cache: Path, path: Path) -> None:
@@ -142,6 +144,7 @@ WORKLOADS = {
             ),
             "text",
             _reviews,
+            vocabulary=teachers.VOCABULARY,
             epochs=8,
             batch=64,
             learning_rate=0.003,
