@@ -27,7 +27,7 @@ def accuracy(train: Samples, test: Samples, name: str, vocabulary: int) -> float
         torch.autograd.backward(value)
         return value
 
-    optimiser.step(loss)
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
     answers = (_weighted(_counts(test.inputs[name], vocabulary), rarity) @ weights).argmax(1)
     return float((answers.numpy() == test.labels).mean())
 
