@@ -59,7 +59,7 @@ format: $(TEST_STAMP)  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 
 .PHONY: bench
-bench: $(TEST_STAMP)  ## the benchmarks; each prints a ratio against a peer or a limit
+bench: $(TEST_STAMP)  ## the benchmarks, about 40 minutes; each prints a ratio against a peer or a limit
 	@for script in bench/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 .PHONY: setup
