@@ -40,6 +40,10 @@ async def upload_blob(
             stat = await stub.StatBlob(pb.StatBlobRequest(digest=digest), timeout=_STAT_TIMEOUT_S)
             if not stat.complete:
                 offset = resume_at(stat, size)
+                # Announced alone first: a refusal that meets chunks on their way would come out
+                # as gRPC's own broken write, and its reason would be lost.
+                announcement = pb.BlobChunk(digest=digest, size_bytes=size, offset=offset)
+                await stub.UploadBlob(iter([announcement]))
                 await stub.UploadBlob(_chunks(path, digest, size, offset))
 
     await retrying(attempt, patience_s)
