@@ -86,8 +86,10 @@ def state_error(teacher: nn.Module, made: nn.Module, batch: Tensor) -> float:
 
 
 def map_divergence(teacher: nn.Module, made: nn.Module, batch: Tensor) -> float:
-    with torch.no_grad(), recorded(teacher) as theirs, recorded(made) as ours:
+    # One after the other: a recorder notes every attention that is computed while it is on.
+    with torch.no_grad(), recorded(teacher) as theirs:
         teacher(batch)
+    with torch.no_grad(), recorded(made) as ours:
         made(batch)
     return float(
         functional.kl_div(ours.maps[-1].log(), theirs.maps[-1], reduction="none").sum(-1).mean()
