@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -82,11 +83,16 @@ def olive_python(cache: Path, report: Report) -> Path:
 def quantised(
     peer: Peer, python: Path | None, source: Path, calibration: Path, folder: Path
 ) -> PeerFile:
-    """``source`` as the peer makes it, in a process of its own; ``python`` None is this one's."""
-    path = folder / f"{peer.method.replace(':', '-')}{source.suffix}"
-    path.unlink(missing_ok=True)
+    """``source`` as the peer makes it, in a process of its own; ``python`` None is this one's.
+
+    Peers write beside the file that they read, so each has a folder with a copy.
+    """
+    own = folder / peer.method.replace(":", "-")
+    own.mkdir()
+    copy, path = own / source.name, own / f"quantised{source.suffix}"
+    shutil.copyfile(source, copy)
     began = time.monotonic()
-    command = [python or sys.executable, stock.__file__, peer.method, source, calibration, path]
+    command = [python or sys.executable, stock.__file__, peer.method, copy, calibration, path]
     try:
         done = subprocess.run(
             list(map(str, command)),

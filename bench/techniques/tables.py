@@ -14,6 +14,7 @@ from techniques.judging import Match, Row
 
 _SHORT = 90
 _NAME_WIDTH = 60
+_REFUSED = f"{PassOutcome.REFUSED.value}: "
 _OUTCOMES = tuple(f"{each.value}: " for each in PassOutcome)
 
 
@@ -107,7 +108,7 @@ def _line(row: Row) -> tuple[str, ...]:
 def _versus(each: Match) -> tuple[str, ...]:
     peer, ours = each.peer, each.ours
     if peer.refused or peer.quality is None or peer.faster is None:
-        return (f"{peer.name}: {_short(peer.refused)}", *[""] * 7)
+        return (f"{peer.name}: no file: {peer.refused[:_SHORT]}", *[""] * 7)
     left = (
         peer.name,
         f"{peer.size_bytes / 1e3:.1f} KB",
@@ -135,5 +136,7 @@ def _cells(row: Sequence[str]) -> str:
 
 def _short(text: str) -> str:
     # The name of the pass that refused stands before; its outcome and the reason are wanted.
-    reason = next((text[text.index(each) :] for each in _OUTCOMES if each in text), text)
+    reason = next(
+        (text[text.index(each) :] for each in _OUTCOMES if each in text), f"{_REFUSED}{text}"
+    )
     return reason if len(reason) <= _SHORT else f"{reason[: _SHORT - 3]}..."
