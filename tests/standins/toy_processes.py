@@ -21,7 +21,7 @@ from distillfarm.domain.recipe import parse_recipe
 from distillfarm.domain.study import Budget, Study, StudyEvent, StudySpec, Trial
 from distillfarm.wire.blobs import LocalBlobs
 
-_DEADLINE_S = 90.0
+_DEADLINE_S = 600.0  # for real trainings on a machine that has other work too
 
 
 class ToyProcesses:
