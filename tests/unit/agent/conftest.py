@@ -1,12 +1,15 @@
-"""A device that does nothing, for tests of what happens around a device."""
+"""A device that does nothing, and a phone's daemon behind a real adb server."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pytest
+from adbutils import AdbClient, AdbDevice
+from python_adbd import Daemon, NoAdb, adb_server
 
+from distillfarm.agent.drivers.android import link, shell
 from distillfarm.agent.protocols import AppRun
 from distillfarm.domain.errors import DeviceOffline
 from distillfarm.domain.hardware import DeviceInfo
@@ -50,3 +53,30 @@ class IdleDriver:
 @pytest.fixture
 def driver() -> IdleDriver:
     return IdleDriver()
+
+
+@pytest.fixture(scope="module")
+def adb() -> Iterator[AdbClient]:
+    """A client of a real adb server of the tests' own."""
+    try:
+        with adb_server() as port:
+            yield shell.adb_client(port=port)
+    except NoAdb as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def daemon(adb: AdbClient) -> Iterator[Daemon]:
+    """A phone's daemon, connected."""
+    daemon = Daemon()
+    try:
+        link.reconnect(adb, daemon.address)
+        yield daemon
+    finally:
+        adb.disconnect(daemon.address)
+        daemon.stop()
+
+
+@pytest.fixture
+def phone(adb: AdbClient, daemon: Daemon) -> AdbDevice:
+    return adb.device(daemon.address)
