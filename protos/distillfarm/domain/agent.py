@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from distillfarm.domain.hardware import DeviceInfo
+from distillfarm.domain.errors import Blame
+from distillfarm.domain.hardware import DeviceHealth, DeviceInfo
 from distillfarm.domain.job import JobRequest, Lease
 from distillfarm.domain.measurement import Measurement
 
@@ -29,6 +30,13 @@ class Inventory:
 
 
 @dataclass(frozen=True)
+class HealthReport:
+    """How devices fare now; those that it does not name are as they were."""
+
+    devices: tuple[DeviceHealth, ...]
+
+
+@dataclass(frozen=True)
 class Heartbeat:
     """The agent lives; renews the leases it names."""
 
@@ -48,13 +56,17 @@ class JobProgress:
 class JobResult:
     """A finished job: the measurement, or the harness's error with whether to retry elsewhere.
 
-    Exactly one of ``measurement`` and ``error`` is set. Kept in the agent's spool until acked.
+    Exactly one of ``measurement`` and ``error`` is set. ``blame`` says whose fault an error is.
+    ``felled`` is whether the device went down while the model ran on it, which may be the model's
+    doing. Kept in the agent's spool until acked.
     """
 
     lease: Lease
     measurement: Measurement | None = None
     error: str = ""
     retryable: bool = False
+    blame: Blame = Blame.HARNESS
+    felled: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,27 @@ that the server raised. A benchmark that crashes, is refused by a delegate, answ
 runs out of memory or overheats is not an error but data: see ``measurement.Outcome``.
 """
 
+from enum import Enum
 from typing import ClassVar
+
+
+class Blame(Enum):
+    """Who has to change before a job that failed can work.
+
+    The harness is everything of ours and between: cable, hub, adb, agent, controller. A phone's
+    fault counts against that phone, a harness' fault is tried again, the model's is data.
+    """
+
+    HARNESS = "harness"
+    PHONE = "phone"
+    MODEL = "model"
 
 
 class FarmError(Exception):
     """Base of every error that a user may see; its text names the thing and the remedy."""
 
     retryable: ClassVar[bool] = False
+    blame: Blame = Blame.HARNESS
 
 
 class InvalidRequest(FarmError):

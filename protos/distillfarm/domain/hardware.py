@@ -87,6 +87,31 @@ class Chipset:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """Cores of one highest clock, by their numbers."""
+
+    max_khz: int
+    cores: tuple[int, ...]
+
+    @property
+    def mask(self) -> str:
+        """The cores as ``taskset`` takes them, in hexadecimal."""
+        return f"{sum(1 << core for core in self.cores):x}"
+
+    def __str__(self) -> str:
+        return f"{len(self.cores)}x{self.max_khz / 1e6:.2f} GHz"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """The graphics processor; ``driver`` is the version text of its driver."""
+
+    vendor: str
+    name: str
+    driver: str
+
+
+@dataclass(frozen=True)
 class RuntimeSupport:
     """Whether one target works on one device, found by running a tiny model there.
 
@@ -110,6 +135,11 @@ class DeviceInfo:
     ``serial`` is stable for the life of the device and names it inside its agent. ``os_build``
     is the fingerprint whose change starts a new series of measurements. ``emulated`` devices are
     for testing the plumbing; their times never enter the matrix.
+
+    ``codename`` is the maker's name of the device (Android's ``ro.product.device``) and ``board``
+    that of its platform (``ro.board.platform``), which several chipsets may share; both are empty
+    where it has none. ``clusters`` are its cores by their highest clock, the slowest first.
+    ``npu_libraries`` are the file names of vendor libraries for neural units that lie on it.
     """
 
     serial: str
@@ -122,22 +152,51 @@ class DeviceInfo:
     memory_bytes: int
     runtimes: tuple[RuntimeSupport, ...] = ()
     emulated: bool = False
+    codename: str = ""
+    board: str = ""
+    clusters: tuple[Cluster, ...] = ()
+    gpu: Gpu | None = None
+    npu_libraries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DeviceHealth:
+    """How one device fares at a moment; None and empty are what it does not tell.
+
+    ``serial`` names it inside its agent. ``battery`` is the battery's state in a word or two,
+    such as ``charging``. ``temperature_c`` is the body's. ``throttling`` is 0 for none to 6 for
+    shutting down. ``trouble`` is why the agent holds it unfit for work, empty when it is fit.
+    """
+
+    serial: str
+    seen_at_s: float
+    battery_percent: float | None = None
+    battery: str = ""
+    temperature_c: float | None = None
+    throttling: int | None = None
+    trouble: str = ""
 
 
 class DeviceStatus(Enum):
-    """Whether a device can be given work."""
+    """Whether a device can be given work.
+
+    DRAINED is a person's wish; QUARANTINED a device that misbehaved, until somebody releases it.
+    """
 
     IDLE = "idle"
     BUSY = "busy"
     DRAINED = "drained"
     OFFLINE = "offline"
+    QUARANTINED = "quarantined"
 
 
 @dataclass(frozen=True)
 class Device:
     """One device as the controller knows it.
 
-    ``note`` says why it is drained or offline. ``labels`` are free words for selectors.
+    ``note`` says why it is drained, quarantined or offline. ``labels`` are free words for
+    selectors; ``name`` is the lab's own for it, empty where it has none. ``health`` is the newest
+    that its agent told.
     """
 
     device_id: str
@@ -147,14 +206,16 @@ class Device:
     last_seen_s: float
     labels: tuple[str, ...] = ()
     note: str = ""
+    name: str = ""
+    health: DeviceHealth | None = None
 
 
 def matches(device: Device, selector: str) -> bool:
     """Whether ``device`` is meant by ``selector``.
 
     A selector is ``*`` or a comma-separated list of terms that must all hold. A term is
-    ``key=value`` with key ``id``, ``agent``, ``platform``, ``model``, ``chipset`` or ``label``,
-    or a bare word that equals the device id, its serial or one of its labels.
+    ``key=value`` with key ``id``, ``name``, ``agent``, ``platform``, ``model``, ``chipset`` or
+    ``label``, or a bare word that equals the device id, its name, its serial or one of its labels.
     """
     return all(_term_holds(device, term.strip()) for term in selector.split(",") if term.strip())
 
@@ -162,9 +223,11 @@ def matches(device: Device, selector: str) -> bool:
 def _term_holds(device: Device, term: str) -> bool:
     key, separator, value = term.partition("=")
     if not separator:
-        return term == "*" or term in (device.device_id, device.info.serial, *device.labels)
+        words = (device.device_id, device.name, device.info.serial, *device.labels)
+        return term == "*" or term in words
     known = {
         "id": (device.device_id,),
+        "name": (device.name,),
         "agent": (device.agent_id,),
         "platform": (device.info.platform.value,),
         "model": (device.info.model,),

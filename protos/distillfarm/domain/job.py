@@ -7,6 +7,19 @@ from distillfarm.domain.hardware import Target
 from distillfarm.domain.model import ArtifactRef
 
 
+class ColdStart(Enum):
+    """Which cold start a launch shows; see docs/measurement.
+
+    NEW_PROCESS: a fresh process, the system's caches as they are. PAGE_CACHE_DROPPED: the pages of
+    the model and the runtime were dropped from memory before. FIRST_EVER: that, and whatever a
+    delegate compiled for this model earlier was removed.
+    """
+
+    FIRST_EVER = "first_ever"
+    NEW_PROCESS = "new_process"
+    PAGE_CACHE_DROPPED = "page_cache_dropped"
+
+
 @dataclass(frozen=True)
 class MeasureSpec:
     """How to measure.
@@ -17,7 +30,9 @@ class MeasureSpec:
     ``launch_timeout_s`` bounds one launch. ``inputs_digest`` and ``expected_digest`` name .npz
     blobs of fixed inputs and reference outputs; empty means made-up inputs and no comparison.
     An output further than ``tolerance`` from the reference (maximum of absolute error, relative to
-    the reference's largest magnitude) makes the outcome INCORRECT.
+    the reference's largest magnitude) makes the outcome INCORRECT. ``cold_start`` is the kind of
+    every launch. ``tool`` names a runtime maker's own benchmark program to use instead of ours,
+    such as ``benchmark_model``: it gives aggregates, which are shown and never compared.
     """
 
     launches: int = 5
@@ -29,6 +44,8 @@ class MeasureSpec:
     inputs_digest: str = ""
     expected_digest: str = ""
     tolerance: float = 0.01
+    cold_start: ColdStart = ColdStart.NEW_PROCESS
+    tool: str = ""
 
 
 class JobState(Enum):

@@ -5,7 +5,7 @@ from enum import Enum
 
 from distillfarm.domain.hardware import Target
 from distillfarm.domain.interval import Interval
-from distillfarm.domain.job import MeasureSpec
+from distillfarm.domain.job import ColdStart, MeasureSpec
 
 
 class Outcome(Enum):
@@ -18,14 +18,6 @@ class Outcome(Enum):
     OUT_OF_MEMORY = "out_of_memory"
     TIMED_OUT = "timed_out"
     OVERHEATED = "overheated"
-
-
-class ColdStart(Enum):
-    """Which cold start a launch shows; see docs/measurement."""
-
-    FIRST_EVER = "first_ever"
-    NEW_PROCESS = "new_process"
-    PAGE_CACHE_DROPPED = "page_cache_dropped"
 
 
 @dataclass(frozen=True)
@@ -59,6 +51,15 @@ class Placement:
 
 
 @dataclass(frozen=True)
+class Reported:
+    """One figure in a runtime maker's own words, such as ``Inference (avg)`` in ``us``."""
+
+    name: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True)
 class Launch:
     """One process start on the device: the unit of replication.
 
@@ -68,6 +69,9 @@ class Launch:
     samples taken before the latency was stationary, ``samples_ns`` those after it: raw, in order.
     ``max_abs_error`` compares outputs with the reference on the fixed inputs; None when no
     reference was given. ``waited_s`` is time at the gates, not part of any measurement.
+    ``page_cache_resident`` is the share (0..1) of the model's and runtime's pages that stayed in
+    memory in spite of being dropped; None where none were to be dropped. ``reported`` are the
+    aggregates of a maker's tool, which has no raw samples to give: ``samples_ns`` is empty then.
     """
 
     cold_start: ColdStart
@@ -81,6 +85,8 @@ class Launch:
     placements: tuple[Placement, ...]
     max_abs_error: float | None = None
     waited_s: float = 0.0
+    page_cache_resident: float | None = None
+    reported: tuple[Reported, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,9 @@ class Energy:
     """Energy for one inference, or why there is none.
 
     ``method`` is empty when nothing was measured, and then ``reason`` says why. ``gross_mj`` is
-    what the meter saw, ``net_mj`` after subtracting the idle power measured beside it.
+    what the meter saw, ``net_mj`` after subtracting the idle power measured beside it;
+    ``resolution_mj`` is what it can tell apart. ``interval_s`` is the time between its readings,
+    ``repeats`` how many launches went in.
     """
 
     method: str = ""
@@ -96,6 +104,26 @@ class Energy:
     gross_mj: float | None = None
     net_mj: float | None = None
     resolution_mj: float | None = None
+    interval_s: float | None = None
+    repeats: int = 0
+
+
+@dataclass(frozen=True)
+class SeriesPoint:
+    """One reading, ``t_s`` seconds after the series began."""
+
+    t_s: float
+    value: float
+
+
+@dataclass(frozen=True)
+class Series:
+    """What a meter saw during a job: ``quantity`` in ``unit``, read by ``method``."""
+
+    quantity: str
+    unit: str
+    method: str
+    points: tuple[SeriesPoint, ...]
 
 
 @dataclass(frozen=True)
@@ -129,6 +157,7 @@ class Measurement:
     device_s: float
     waited_s: float = 0.0
     emulated: bool = False
+    series: tuple[Series, ...] = ()
 
 
 @dataclass(frozen=True)

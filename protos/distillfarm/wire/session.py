@@ -8,6 +8,7 @@ from distillfarm.domain.agent import (
     Abandon,
     Ack,
     Assign,
+    HealthReport,
     Heartbeat,
     Hello,
     Inventory,
@@ -21,7 +22,7 @@ from distillfarm.wire.v1 import services_pb2 as pb
 
 M = TypeVar("M", bound=Message)
 
-FromAgent = Hello | Inventory | Heartbeat | JobProgress | JobResult
+FromAgent = Hello | Inventory | Heartbeat | HealthReport | JobProgress | JobResult
 FromController = Welcome | Assign | Abandon | Ack
 
 _FIELDS: dict[type, str] = {
@@ -30,6 +31,7 @@ _FIELDS: dict[type, str] = {
     Heartbeat: "heartbeat",
     JobProgress: "progress",
     JobResult: "result",
+    HealthReport: "health",
     Welcome: "welcome",
     Assign: "assign",
     Abandon: "abandon",
@@ -59,6 +61,8 @@ def at_controller(message: pb.AgentMessage) -> FromAgent:
         return from_message(message.progress, JobProgress)
     if kind == "result":
         return from_message(message.result, JobResult)
+    if kind == "health":
+        return from_message(message.health, HealthReport)
     raise InvalidRequest("AgentMessage.content is missing or of a newer kind; upgrade this side")
 
 

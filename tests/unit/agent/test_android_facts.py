@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from distillfarm.agent.drivers.android import facts
-from distillfarm.agent.drivers.android.facts import Cluster, Gpu
-from distillfarm.domain.hardware import Chipset, Platform
+from distillfarm.domain.hardware import Chipset, Cluster, Gpu, Platform
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "android"
 

@@ -27,29 +27,33 @@ from distillfarm.wire.v1 import job_pb2 as distillfarm_dot_wire_dot_v1_dot_job__
 from distillfarm.wire.v1 import measurement_pb2 as distillfarm_dot_wire_dot_v1_dot_measurement__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x64istillfarm/wire/v1/agent.proto\x12\x0e\x64istillfarm.v1\x1a\"distillfarm/wire/v1/hardware.proto\x1a\x1d\x64istillfarm/wire/v1/job.proto\x1a%distillfarm/wire/v1/measurement.proto\"|\n\x05Hello\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12+\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x1a.distillfarm.v1.DeviceInfo\x12#\n\x04held\x18\x04 \x03(\x0b\x32\x15.distillfarm.v1.Lease\"8\n\tInventory\x12+\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x1a.distillfarm.v1.DeviceInfo\"0\n\tHeartbeat\x12#\n\x04held\x18\x01 \x03(\x0b\x32\x15.distillfarm.v1.Lease\"S\n\x0bJobProgress\x12$\n\x05lease\x18\x01 \x01(\x0b\x32\x15.distillfarm.v1.Lease\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x10\n\x08\x66raction\x18\x03 \x01(\x01\"\x9a\x01\n\tJobResult\x12$\n\x05lease\x18\x01 \x01(\x0b\x32\x15.distillfarm.v1.Lease\x12\x35\n\x0bmeasurement\x18\x02 \x01(\x0b\x32\x1b.distillfarm.v1.MeasurementH\x00\x88\x01\x01\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x11\n\tretryable\x18\x04 \x01(\x08\x42\x0e\n\x0c_measurement\"/\n\x07Welcome\x12\x13\n\x0bheartbeat_s\x18\x01 \x01(\x01\x12\x0f\n\x07lease_s\x18\x02 \x01(\x01\"[\n\x06\x41ssign\x12$\n\x05lease\x18\x01 \x01(\x0b\x32\x15.distillfarm.v1.Lease\x12+\n\x07request\x18\x02 \x01(\x0b\x32\x1a.distillfarm.v1.JobRequest\"?\n\x07\x41\x62\x61ndon\x12$\n\x05lease\x18\x01 \x01(\x0b\x32\x15.distillfarm.v1.Lease\x12\x0e\n\x06reason\x18\x02 \x01(\t\"+\n\x03\x41\x63k\x12$\n\x05lease\x18\x01 \x01(\x0b\x32\x15.distillfarm.v1.Leaseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x64istillfarm/wire/v1/agent.proto\x12\x0e\x64istillfarm.v1\x1a\"distillfarm/wire/v1/hardware.proto\x1a\x1d\x64istillfarm/wire/v1/job.proto\x1a%distillfarm/wire/v1/measurement.proto\"|\n\x05Hello\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12+\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x1a.distillfarm.v1.DeviceInfo\x12#\n\x04held\x18\x04 \x03(\x0b\x32\x15.distillfarm.v1.Lease\"8\n\tInventory\x12+\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x1a.distillfarm.v1.DeviceInfo\"=\n\x0cHealthReport\x12-\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x1c.distillfarm.v1.DeviceHealth\"0\n\tHeartbeat\x12#\n\x04held\x18\x01 \x03(\x0b\x32\x15.distillfarm.v1.Lease\"S\n\x0bJobProgress\x12$\n\x05lease\x18\x01 \x01(\x0b\x32\x15.distillfarm.v1.Lease\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x10\n\x08\x66raction\x18\x03 \x01(\x01\"\xd0\x01\n\tJobResult\x12$\n\x05lease\x18\x01 \x01(\x0b\x32\x15.distillfarm.v1.Lease\x12\x35\n\x0bmeasurement\x18\x02 \x01(\x0b\x32\x1b.distillfarm.v1.MeasurementH\x00\x88\x01\x01\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x11\n\tretryable\x18\x04 \x01(\x08\x12$\n\x05\x62lame\x18\x05 \x01(\x0e\x32\x15.distillfarm.v1.Blame\x12\x0e\n\x06\x66\x65lled\x18\x06 \x01(\x08\x42\x0e\n\x0c_measurement\"/\n\x07Welcome\x12\x13\n\x0bheartbeat_s\x18\x01 \x01(\x01\x12\x0f\n\x07lease_s\x18\x02 \x01(\x01\"[\n\x06\x41ssign\x12$\n\x05lease\x18\x01 \x01(\x0b\x32\x15.distillfarm.v1.Lease\x12+\n\x07request\x18\x02 \x01(\x0b\x32\x1a.distillfarm.v1.JobRequest\"?\n\x07\x41\x62\x61ndon\x12$\n\x05lease\x18\x01 \x01(\x0b\x32\x15.distillfarm.v1.Lease\x12\x0e\n\x06reason\x18\x02 \x01(\t\"+\n\x03\x41\x63k\x12$\n\x05lease\x18\x01 \x01(\x0b\x32\x15.distillfarm.v1.Lease*S\n\x05\x42lame\x12\x15\n\x11\x42LAME_UNSPECIFIED\x10\x00\x12\x11\n\rBLAME_HARNESS\x10\x01\x12\x0f\n\x0b\x42LAME_PHONE\x10\x02\x12\x0f\n\x0b\x42LAME_MODEL\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'distillfarm.wire.v1.agent_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_BLAME']._serialized_start=1002
+  _globals['_BLAME']._serialized_end=1085
   _globals['_HELLO']._serialized_start=157
   _globals['_HELLO']._serialized_end=281
   _globals['_INVENTORY']._serialized_start=283
   _globals['_INVENTORY']._serialized_end=339
-  _globals['_HEARTBEAT']._serialized_start=341
-  _globals['_HEARTBEAT']._serialized_end=389
-  _globals['_JOBPROGRESS']._serialized_start=391
-  _globals['_JOBPROGRESS']._serialized_end=474
-  _globals['_JOBRESULT']._serialized_start=477
-  _globals['_JOBRESULT']._serialized_end=631
-  _globals['_WELCOME']._serialized_start=633
-  _globals['_WELCOME']._serialized_end=680
-  _globals['_ASSIGN']._serialized_start=682
-  _globals['_ASSIGN']._serialized_end=773
-  _globals['_ABANDON']._serialized_start=775
-  _globals['_ABANDON']._serialized_end=838
-  _globals['_ACK']._serialized_start=840
-  _globals['_ACK']._serialized_end=883
+  _globals['_HEALTHREPORT']._serialized_start=341
+  _globals['_HEALTHREPORT']._serialized_end=402
+  _globals['_HEARTBEAT']._serialized_start=404
+  _globals['_HEARTBEAT']._serialized_end=452
+  _globals['_JOBPROGRESS']._serialized_start=454
+  _globals['_JOBPROGRESS']._serialized_end=537
+  _globals['_JOBRESULT']._serialized_start=540
+  _globals['_JOBRESULT']._serialized_end=748
+  _globals['_WELCOME']._serialized_start=750
+  _globals['_WELCOME']._serialized_end=797
+  _globals['_ASSIGN']._serialized_start=799
+  _globals['_ASSIGN']._serialized_end=890
+  _globals['_ABANDON']._serialized_start=892
+  _globals['_ABANDON']._serialized_end=955
+  _globals['_ACK']._serialized_start=957
+  _globals['_ACK']._serialized_end=1000
 # @@protoc_insertion_point(module_scope)

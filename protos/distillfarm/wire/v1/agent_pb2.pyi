@@ -10,6 +10,7 @@ from distillfarm.wire.v1 import measurement_pb2 as _measurement_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +21,25 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Blame:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BlameEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Blame.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BLAME_UNSPECIFIED: _Blame.ValueType  # 0
+    BLAME_HARNESS: _Blame.ValueType  # 1
+    BLAME_PHONE: _Blame.ValueType  # 2
+    BLAME_MODEL: _Blame.ValueType  # 3
+
+class Blame(_Blame, metaclass=_BlameEnumTypeWrapper): ...
+
+BLAME_UNSPECIFIED: Blame.ValueType  # 0
+BLAME_HARNESS: Blame.ValueType  # 1
+BLAME_PHONE: Blame.ValueType  # 2
+BLAME_MODEL: Blame.ValueType  # 3
+Global___Blame: _TypeAlias = Blame  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
@@ -74,6 +94,28 @@ class Inventory(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Inventory: _TypeAlias = Inventory  # noqa: Y015
+
+@_typing.final
+class HealthReport(_message.Message):
+    """Mirrors distillfarm.domain.agent.HealthReport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[_hardware_pb2.DeviceHealth]: ...
+    def __init__(
+        self,
+        *,
+        devices: _abc.Iterable[_hardware_pb2.DeviceHealth] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HealthReport: _TypeAlias = HealthReport  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):
@@ -135,8 +177,12 @@ class JobResult(_message.Message):
     MEASUREMENT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     RETRYABLE_FIELD_NUMBER: _builtins.int
+    BLAME_FIELD_NUMBER: _builtins.int
+    FELLED_FIELD_NUMBER: _builtins.int
     error: _builtins.str
     retryable: _builtins.bool
+    blame: Global___Blame.ValueType
+    felled: _builtins.bool
     @_builtins.property
     def lease(self) -> _job_pb2.Lease: ...
     @_builtins.property
@@ -148,10 +194,12 @@ class JobResult(_message.Message):
         measurement: _measurement_pb2.Measurement | None = ...,
         error: _builtins.str = ...,
         retryable: _builtins.bool = ...,
+        blame: Global___Blame.ValueType = ...,
+        felled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_measurement", b"_measurement", "lease", b"lease", "measurement", b"measurement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_measurement", b"_measurement", "error", b"error", "lease", b"lease", "measurement", b"measurement", "retryable", b"retryable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_measurement", b"_measurement", "blame", b"blame", "error", b"error", "felled", b"felled", "lease", b"lease", "measurement", b"measurement", "retryable", b"retryable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__measurement: _TypeAlias = _typing.Literal["measurement"]  # noqa: Y015
     _WhichOneofArgType__measurement: _TypeAlias = _typing.Literal["_measurement", b"_measurement"]  # noqa: Y015

@@ -24,29 +24,35 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"distillfarm/wire/v1/hardware.proto\x12\x0e\x64istillfarm.v1\"o\n\x06Target\x12(\n\x07runtime\x18\x01 \x01(\x0e\x32\x17.distillfarm.v1.Runtime\x12\x10\n\x08\x64\x65legate\x18\x02 \x01(\t\x12)\n\x04unit\x18\x03 \x01(\x0e\x32\x1b.distillfarm.v1.ComputeUnit\"(\n\x07\x43hipset\x12\x0e\n\x06vendor\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"Z\n\x0eRuntimeSupport\x12&\n\x06target\x18\x01 \x01(\x0b\x32\x16.distillfarm.v1.Target\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07refusal\x18\x03 \x01(\t\"\x8d\x02\n\nDeviceInfo\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12*\n\x08platform\x18\x02 \x01(\x0e\x32\x18.distillfarm.v1.Platform\x12\r\n\x05model\x18\x03 \x01(\t\x12(\n\x07\x63hipset\x18\x04 \x01(\x0b\x32\x17.distillfarm.v1.Chipset\x12\x0f\n\x07os_name\x18\x05 \x01(\t\x12\x10\n\x08os_build\x18\x06 \x01(\t\x12\r\n\x05\x63ores\x18\x07 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x08 \x01(\x03\x12\x30\n\x08runtimes\x18\t \x03(\x0b\x32\x1e.distillfarm.v1.RuntimeSupport\x12\x10\n\x08\x65mulated\x18\n \x01(\x08\"\xb8\x01\n\x06\x44\x65vice\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12(\n\x04info\x18\x03 \x01(\x0b\x32\x1a.distillfarm.v1.DeviceInfo\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.distillfarm.v1.DeviceStatus\x12\x13\n\x0blast_seen_s\x18\x05 \x01(\x01\x12\x0e\n\x06labels\x18\x06 \x03(\t\x12\x0c\n\x04note\x18\x07 \x01(\t*_\n\x08Platform\x12\x18\n\x14PLATFORM_UNSPECIFIED\x10\x00\x12\x11\n\rPLATFORM_HOST\x10\x01\x12\x14\n\x10PLATFORM_ANDROID\x10\x02\x12\x10\n\x0cPLATFORM_IOS\x10\x03*{\n\x07Runtime\x12\x17\n\x13RUNTIME_UNSPECIFIED\x10\x00\x12\x17\n\x13RUNTIME_ONNXRUNTIME\x10\x01\x12\x12\n\x0eRUNTIME_LITERT\x10\x02\x12\x12\n\x0eRUNTIME_COREML\x10\x03\x12\x16\n\x12RUNTIME_EXECUTORCH\x10\x04*m\n\x0b\x43omputeUnit\x12\x1c\n\x18\x43OMPUTE_UNIT_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OMPUTE_UNIT_CPU\x10\x01\x12\x14\n\x10\x43OMPUTE_UNIT_GPU\x10\x02\x12\x14\n\x10\x43OMPUTE_UNIT_NPU\x10\x03*\x93\x01\n\x0c\x44\x65viceStatus\x12\x1d\n\x19\x44\x45VICE_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x45VICE_STATUS_IDLE\x10\x01\x12\x16\n\x12\x44\x45VICE_STATUS_BUSY\x10\x02\x12\x19\n\x15\x44\x45VICE_STATUS_DRAINED\x10\x03\x12\x19\n\x15\x44\x45VICE_STATUS_OFFLINE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"distillfarm/wire/v1/hardware.proto\x12\x0e\x64istillfarm.v1\"o\n\x06Target\x12(\n\x07runtime\x18\x01 \x01(\x0e\x32\x17.distillfarm.v1.Runtime\x12\x10\n\x08\x64\x65legate\x18\x02 \x01(\t\x12)\n\x04unit\x18\x03 \x01(\x0e\x32\x1b.distillfarm.v1.ComputeUnit\"(\n\x07\x43hipset\x12\x0e\n\x06vendor\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\")\n\x07\x43luster\x12\x0f\n\x07max_khz\x18\x01 \x01(\x03\x12\r\n\x05\x63ores\x18\x02 \x03(\x03\"3\n\x03Gpu\x12\x0e\n\x06vendor\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x64river\x18\x03 \x01(\t\"Z\n\x0eRuntimeSupport\x12&\n\x06target\x18\x01 \x01(\x0b\x32\x16.distillfarm.v1.Target\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07refusal\x18\x03 \x01(\t\"\x9f\x03\n\nDeviceInfo\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12*\n\x08platform\x18\x02 \x01(\x0e\x32\x18.distillfarm.v1.Platform\x12\r\n\x05model\x18\x03 \x01(\t\x12(\n\x07\x63hipset\x18\x04 \x01(\x0b\x32\x17.distillfarm.v1.Chipset\x12\x0f\n\x07os_name\x18\x05 \x01(\t\x12\x10\n\x08os_build\x18\x06 \x01(\t\x12\r\n\x05\x63ores\x18\x07 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x08 \x01(\x03\x12\x30\n\x08runtimes\x18\t \x03(\x0b\x32\x1e.distillfarm.v1.RuntimeSupport\x12\x10\n\x08\x65mulated\x18\n \x01(\x08\x12\x10\n\x08\x63odename\x18\x0b \x01(\t\x12\r\n\x05\x62oard\x18\x0c \x01(\t\x12)\n\x08\x63lusters\x18\r \x03(\x0b\x32\x17.distillfarm.v1.Cluster\x12%\n\x03gpu\x18\x0e \x01(\x0b\x32\x13.distillfarm.v1.GpuH\x00\x88\x01\x01\x12\x15\n\rnpu_libraries\x18\x0f \x03(\tB\x06\n\x04_gpu\"\xdb\x01\n\x0c\x44\x65viceHealth\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x11\n\tseen_at_s\x18\x02 \x01(\x01\x12\x1c\n\x0f\x62\x61ttery_percent\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07\x62\x61ttery\x18\x04 \x01(\t\x12\x1a\n\rtemperature_c\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nthrottling\x18\x06 \x01(\x03H\x02\x88\x01\x01\x12\x0f\n\x07trouble\x18\x07 \x01(\tB\x12\n\x10_battery_percentB\x10\n\x0e_temperature_cB\r\n\x0b_throttling\"\x84\x02\n\x06\x44\x65vice\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12(\n\x04info\x18\x03 \x01(\x0b\x32\x1a.distillfarm.v1.DeviceInfo\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.distillfarm.v1.DeviceStatus\x12\x13\n\x0blast_seen_s\x18\x05 \x01(\x01\x12\x0e\n\x06labels\x18\x06 \x03(\t\x12\x0c\n\x04note\x18\x07 \x01(\t\x12\x0c\n\x04name\x18\x08 \x01(\t\x12\x31\n\x06health\x18\t \x01(\x0b\x32\x1c.distillfarm.v1.DeviceHealthH\x00\x88\x01\x01\x42\t\n\x07_health*_\n\x08Platform\x12\x18\n\x14PLATFORM_UNSPECIFIED\x10\x00\x12\x11\n\rPLATFORM_HOST\x10\x01\x12\x14\n\x10PLATFORM_ANDROID\x10\x02\x12\x10\n\x0cPLATFORM_IOS\x10\x03*{\n\x07Runtime\x12\x17\n\x13RUNTIME_UNSPECIFIED\x10\x00\x12\x17\n\x13RUNTIME_ONNXRUNTIME\x10\x01\x12\x12\n\x0eRUNTIME_LITERT\x10\x02\x12\x12\n\x0eRUNTIME_COREML\x10\x03\x12\x16\n\x12RUNTIME_EXECUTORCH\x10\x04*m\n\x0b\x43omputeUnit\x12\x1c\n\x18\x43OMPUTE_UNIT_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OMPUTE_UNIT_CPU\x10\x01\x12\x14\n\x10\x43OMPUTE_UNIT_GPU\x10\x02\x12\x14\n\x10\x43OMPUTE_UNIT_NPU\x10\x03*\xb2\x01\n\x0c\x44\x65viceStatus\x12\x1d\n\x19\x44\x45VICE_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x45VICE_STATUS_IDLE\x10\x01\x12\x16\n\x12\x44\x45VICE_STATUS_BUSY\x10\x02\x12\x19\n\x15\x44\x45VICE_STATUS_DRAINED\x10\x03\x12\x19\n\x15\x44\x45VICE_STATUS_OFFLINE\x10\x04\x12\x1d\n\x19\x44\x45VICE_STATUS_QUARANTINED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'distillfarm.wire.v1.hardware_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PLATFORM']._serialized_start=760
-  _globals['_PLATFORM']._serialized_end=855
-  _globals['_RUNTIME']._serialized_start=857
-  _globals['_RUNTIME']._serialized_end=980
-  _globals['_COMPUTEUNIT']._serialized_start=982
-  _globals['_COMPUTEUNIT']._serialized_end=1091
-  _globals['_DEVICESTATUS']._serialized_start=1094
-  _globals['_DEVICESTATUS']._serialized_end=1241
+  _globals['_PLATFORM']._serialized_start=1300
+  _globals['_PLATFORM']._serialized_end=1395
+  _globals['_RUNTIME']._serialized_start=1397
+  _globals['_RUNTIME']._serialized_end=1520
+  _globals['_COMPUTEUNIT']._serialized_start=1522
+  _globals['_COMPUTEUNIT']._serialized_end=1631
+  _globals['_DEVICESTATUS']._serialized_start=1634
+  _globals['_DEVICESTATUS']._serialized_end=1812
   _globals['_TARGET']._serialized_start=54
   _globals['_TARGET']._serialized_end=165
   _globals['_CHIPSET']._serialized_start=167
   _globals['_CHIPSET']._serialized_end=207
-  _globals['_RUNTIMESUPPORT']._serialized_start=209
-  _globals['_RUNTIMESUPPORT']._serialized_end=299
-  _globals['_DEVICEINFO']._serialized_start=302
-  _globals['_DEVICEINFO']._serialized_end=571
-  _globals['_DEVICE']._serialized_start=574
-  _globals['_DEVICE']._serialized_end=758
+  _globals['_CLUSTER']._serialized_start=209
+  _globals['_CLUSTER']._serialized_end=250
+  _globals['_GPU']._serialized_start=252
+  _globals['_GPU']._serialized_end=303
+  _globals['_RUNTIMESUPPORT']._serialized_start=305
+  _globals['_RUNTIMESUPPORT']._serialized_end=395
+  _globals['_DEVICEINFO']._serialized_start=398
+  _globals['_DEVICEINFO']._serialized_end=813
+  _globals['_DEVICEHEALTH']._serialized_start=816
+  _globals['_DEVICEHEALTH']._serialized_end=1035
+  _globals['_DEVICE']._serialized_start=1038
+  _globals['_DEVICE']._serialized_end=1298
 # @@protoc_insertion_point(module_scope)

@@ -89,6 +89,7 @@ class _DeviceStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceSt
     DEVICE_STATUS_BUSY: _DeviceStatus.ValueType  # 2
     DEVICE_STATUS_DRAINED: _DeviceStatus.ValueType  # 3
     DEVICE_STATUS_OFFLINE: _DeviceStatus.ValueType  # 4
+    DEVICE_STATUS_QUARANTINED: _DeviceStatus.ValueType  # 5
 
 class DeviceStatus(_DeviceStatus, metaclass=_DeviceStatusEnumTypeWrapper): ...
 
@@ -97,6 +98,7 @@ DEVICE_STATUS_IDLE: DeviceStatus.ValueType  # 1
 DEVICE_STATUS_BUSY: DeviceStatus.ValueType  # 2
 DEVICE_STATUS_DRAINED: DeviceStatus.ValueType  # 3
 DEVICE_STATUS_OFFLINE: DeviceStatus.ValueType  # 4
+DEVICE_STATUS_QUARANTINED: DeviceStatus.ValueType  # 5
 Global___DeviceStatus: _TypeAlias = DeviceStatus  # noqa: Y015
 
 @_typing.final
@@ -151,6 +153,58 @@ class Chipset(_message.Message):
 Global___Chipset: _TypeAlias = Chipset  # noqa: Y015
 
 @_typing.final
+class Cluster(_message.Message):
+    """Mirrors distillfarm.domain.hardware.Cluster."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_KHZ_FIELD_NUMBER: _builtins.int
+    CORES_FIELD_NUMBER: _builtins.int
+    max_khz: _builtins.int
+    @_builtins.property
+    def cores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        max_khz: _builtins.int = ...,
+        cores: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cores", b"cores", "max_khz", b"max_khz"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cluster: _TypeAlias = Cluster  # noqa: Y015
+
+@_typing.final
+class Gpu(_message.Message):
+    """Mirrors distillfarm.domain.hardware.Gpu."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VENDOR_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DRIVER_FIELD_NUMBER: _builtins.int
+    vendor: _builtins.str
+    name: _builtins.str
+    driver: _builtins.str
+    def __init__(
+        self,
+        *,
+        vendor: _builtins.str = ...,
+        name: _builtins.str = ...,
+        driver: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["driver", b"driver", "name", b"name", "vendor", b"vendor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Gpu: _TypeAlias = Gpu  # noqa: Y015
+
+@_typing.final
 class RuntimeSupport(_message.Message):
     """Mirrors distillfarm.domain.hardware.RuntimeSupport."""
 
@@ -194,6 +248,11 @@ class DeviceInfo(_message.Message):
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     RUNTIMES_FIELD_NUMBER: _builtins.int
     EMULATED_FIELD_NUMBER: _builtins.int
+    CODENAME_FIELD_NUMBER: _builtins.int
+    BOARD_FIELD_NUMBER: _builtins.int
+    CLUSTERS_FIELD_NUMBER: _builtins.int
+    GPU_FIELD_NUMBER: _builtins.int
+    NPU_LIBRARIES_FIELD_NUMBER: _builtins.int
     serial: _builtins.str
     platform: Global___Platform.ValueType
     model: _builtins.str
@@ -202,10 +261,18 @@ class DeviceInfo(_message.Message):
     cores: _builtins.int
     memory_bytes: _builtins.int
     emulated: _builtins.bool
+    codename: _builtins.str
+    board: _builtins.str
     @_builtins.property
     def chipset(self) -> Global___Chipset: ...
     @_builtins.property
     def runtimes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuntimeSupport]: ...
+    @_builtins.property
+    def clusters(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cluster]: ...
+    @_builtins.property
+    def gpu(self) -> Global___Gpu: ...
+    @_builtins.property
+    def npu_libraries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -219,14 +286,71 @@ class DeviceInfo(_message.Message):
         memory_bytes: _builtins.int = ...,
         runtimes: _abc.Iterable[Global___RuntimeSupport] | None = ...,
         emulated: _builtins.bool = ...,
+        codename: _builtins.str = ...,
+        board: _builtins.str = ...,
+        clusters: _abc.Iterable[Global___Cluster] | None = ...,
+        gpu: Global___Gpu | None = ...,
+        npu_libraries: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chipset", b"chipset"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_gpu", b"_gpu", "chipset", b"chipset", "gpu", b"gpu"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chipset", b"chipset", "cores", b"cores", "emulated", b"emulated", "memory_bytes", b"memory_bytes", "model", b"model", "os_build", b"os_build", "os_name", b"os_name", "platform", b"platform", "runtimes", b"runtimes", "serial", b"serial"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gpu", b"_gpu", "board", b"board", "chipset", b"chipset", "clusters", b"clusters", "codename", b"codename", "cores", b"cores", "emulated", b"emulated", "gpu", b"gpu", "memory_bytes", b"memory_bytes", "model", b"model", "npu_libraries", b"npu_libraries", "os_build", b"os_build", "os_name", b"os_name", "platform", b"platform", "runtimes", b"runtimes", "serial", b"serial"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__gpu: _TypeAlias = _typing.Literal["gpu"]  # noqa: Y015
+    _WhichOneofArgType__gpu: _TypeAlias = _typing.Literal["_gpu", b"_gpu"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gpu) -> _WhichOneofReturnType__gpu | None: ...
 
 Global___DeviceInfo: _TypeAlias = DeviceInfo  # noqa: Y015
+
+@_typing.final
+class DeviceHealth(_message.Message):
+    """Mirrors distillfarm.domain.hardware.DeviceHealth."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERIAL_FIELD_NUMBER: _builtins.int
+    SEEN_AT_S_FIELD_NUMBER: _builtins.int
+    BATTERY_PERCENT_FIELD_NUMBER: _builtins.int
+    BATTERY_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_C_FIELD_NUMBER: _builtins.int
+    THROTTLING_FIELD_NUMBER: _builtins.int
+    TROUBLE_FIELD_NUMBER: _builtins.int
+    serial: _builtins.str
+    seen_at_s: _builtins.float
+    battery_percent: _builtins.float
+    battery: _builtins.str
+    temperature_c: _builtins.float
+    throttling: _builtins.int
+    trouble: _builtins.str
+    def __init__(
+        self,
+        *,
+        serial: _builtins.str = ...,
+        seen_at_s: _builtins.float = ...,
+        battery_percent: _builtins.float | None = ...,
+        battery: _builtins.str = ...,
+        temperature_c: _builtins.float | None = ...,
+        throttling: _builtins.int | None = ...,
+        trouble: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_battery_percent", b"_battery_percent", "_temperature_c", b"_temperature_c", "_throttling", b"_throttling", "battery_percent", b"battery_percent", "temperature_c", b"temperature_c", "throttling", b"throttling"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_battery_percent", b"_battery_percent", "_temperature_c", b"_temperature_c", "_throttling", b"_throttling", "battery", b"battery", "battery_percent", b"battery_percent", "seen_at_s", b"seen_at_s", "serial", b"serial", "temperature_c", b"temperature_c", "throttling", b"throttling", "trouble", b"trouble"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__battery_percent: _TypeAlias = _typing.Literal["battery_percent"]  # noqa: Y015
+    _WhichOneofArgType__battery_percent: _TypeAlias = _typing.Literal["_battery_percent", b"_battery_percent"]  # noqa: Y015
+    _WhichOneofReturnType__temperature_c: _TypeAlias = _typing.Literal["temperature_c"]  # noqa: Y015
+    _WhichOneofArgType__temperature_c: _TypeAlias = _typing.Literal["_temperature_c", b"_temperature_c"]  # noqa: Y015
+    _WhichOneofReturnType__throttling: _TypeAlias = _typing.Literal["throttling"]  # noqa: Y015
+    _WhichOneofArgType__throttling: _TypeAlias = _typing.Literal["_throttling", b"_throttling"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__battery_percent) -> _WhichOneofReturnType__battery_percent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature_c) -> _WhichOneofReturnType__temperature_c | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__throttling) -> _WhichOneofReturnType__throttling | None: ...
+
+Global___DeviceHealth: _TypeAlias = DeviceHealth  # noqa: Y015
 
 @_typing.final
 class Device(_message.Message):
@@ -241,15 +365,20 @@ class Device(_message.Message):
     LAST_SEEN_S_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     agent_id: _builtins.str
     status: Global___DeviceStatus.ValueType
     last_seen_s: _builtins.float
     note: _builtins.str
+    name: _builtins.str
     @_builtins.property
     def info(self) -> Global___DeviceInfo: ...
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def health(self) -> Global___DeviceHealth: ...
     def __init__(
         self,
         *,
@@ -260,11 +389,15 @@ class Device(_message.Message):
         last_seen_s: _builtins.float = ...,
         labels: _abc.Iterable[_builtins.str] | None = ...,
         note: _builtins.str = ...,
+        name: _builtins.str = ...,
+        health: Global___DeviceHealth | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["info", b"info"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_health", b"_health", "health", b"health", "info", b"info"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "device_id", b"device_id", "info", b"info", "labels", b"labels", "last_seen_s", b"last_seen_s", "note", b"note", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_health", b"_health", "agent_id", b"agent_id", "device_id", b"device_id", "health", b"health", "info", b"info", "labels", b"labels", "last_seen_s", b"last_seen_s", "name", b"name", "note", b"note", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__health: _TypeAlias = _typing.Literal["health"]  # noqa: Y015
+    _WhichOneofArgType__health: _TypeAlias = _typing.Literal["_health", b"_health"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__health) -> _WhichOneofReturnType__health | None: ...
 
 Global___Device: _TypeAlias = Device  # noqa: Y015

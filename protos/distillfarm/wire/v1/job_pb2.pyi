@@ -19,6 +19,25 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ColdStart:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ColdStartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ColdStart.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COLD_START_UNSPECIFIED: _ColdStart.ValueType  # 0
+    COLD_START_FIRST_EVER: _ColdStart.ValueType  # 1
+    COLD_START_NEW_PROCESS: _ColdStart.ValueType  # 2
+    COLD_START_PAGE_CACHE_DROPPED: _ColdStart.ValueType  # 3
+
+class ColdStart(_ColdStart, metaclass=_ColdStartEnumTypeWrapper): ...
+
+COLD_START_UNSPECIFIED: ColdStart.ValueType  # 0
+COLD_START_FIRST_EVER: ColdStart.ValueType  # 1
+COLD_START_NEW_PROCESS: ColdStart.ValueType  # 2
+COLD_START_PAGE_CACHE_DROPPED: ColdStart.ValueType  # 3
+Global___ColdStart: _TypeAlias = ColdStart  # noqa: Y015
+
 class _JobState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -57,6 +76,8 @@ class MeasureSpec(_message.Message):
     INPUTS_DIGEST_FIELD_NUMBER: _builtins.int
     EXPECTED_DIGEST_FIELD_NUMBER: _builtins.int
     TOLERANCE_FIELD_NUMBER: _builtins.int
+    COLD_START_FIELD_NUMBER: _builtins.int
+    TOOL_FIELD_NUMBER: _builtins.int
     launches: _builtins.int
     max_warmup: _builtins.int
     iterations: _builtins.int
@@ -66,6 +87,8 @@ class MeasureSpec(_message.Message):
     inputs_digest: _builtins.str
     expected_digest: _builtins.str
     tolerance: _builtins.float
+    cold_start: Global___ColdStart.ValueType
+    tool: _builtins.str
     def __init__(
         self,
         *,
@@ -78,10 +101,12 @@ class MeasureSpec(_message.Message):
         inputs_digest: _builtins.str = ...,
         expected_digest: _builtins.str = ...,
         tolerance: _builtins.float = ...,
+        cold_start: Global___ColdStart.ValueType = ...,
+        tool: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_digest", b"expected_digest", "inputs_digest", b"inputs_digest", "iterations", b"iterations", "launch_timeout_s", b"launch_timeout_s", "launches", b"launches", "max_sampling_s", b"max_sampling_s", "max_warmup", b"max_warmup", "threads", b"threads", "tolerance", b"tolerance"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cold_start", b"cold_start", "expected_digest", b"expected_digest", "inputs_digest", b"inputs_digest", "iterations", b"iterations", "launch_timeout_s", b"launch_timeout_s", "launches", b"launches", "max_sampling_s", b"max_sampling_s", "max_warmup", b"max_warmup", "threads", b"threads", "tolerance", b"tolerance", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -49,25 +49,6 @@ OUTCOME_TIMED_OUT: Outcome.ValueType  # 6
 OUTCOME_OVERHEATED: Outcome.ValueType  # 7
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
-class _ColdStart:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _ColdStartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ColdStart.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    COLD_START_UNSPECIFIED: _ColdStart.ValueType  # 0
-    COLD_START_FIRST_EVER: _ColdStart.ValueType  # 1
-    COLD_START_NEW_PROCESS: _ColdStart.ValueType  # 2
-    COLD_START_PAGE_CACHE_DROPPED: _ColdStart.ValueType  # 3
-
-class ColdStart(_ColdStart, metaclass=_ColdStartEnumTypeWrapper): ...
-
-COLD_START_UNSPECIFIED: ColdStart.ValueType  # 0
-COLD_START_FIRST_EVER: ColdStart.ValueType  # 1
-COLD_START_NEW_PROCESS: ColdStart.ValueType  # 2
-COLD_START_PAGE_CACHE_DROPPED: ColdStart.ValueType  # 3
-Global___ColdStart: _TypeAlias = ColdStart  # noqa: Y015
-
 @_typing.final
 class MemoryReading(_message.Message):
     """Mirrors distillfarm.domain.measurement.MemoryReading."""
@@ -131,6 +112,33 @@ class Placement(_message.Message):
 Global___Placement: _TypeAlias = Placement  # noqa: Y015
 
 @_typing.final
+class Reported(_message.Message):
+    """Mirrors distillfarm.domain.measurement.Reported."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    value: _builtins.float
+    unit: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.float = ...,
+        unit: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reported: _TypeAlias = Reported  # noqa: Y015
+
+@_typing.final
 class Launch(_message.Message):
     """Mirrors distillfarm.domain.measurement.Launch."""
 
@@ -147,13 +155,16 @@ class Launch(_message.Message):
     PLACEMENTS_FIELD_NUMBER: _builtins.int
     MAX_ABS_ERROR_FIELD_NUMBER: _builtins.int
     WAITED_S_FIELD_NUMBER: _builtins.int
-    cold_start: Global___ColdStart.ValueType
+    PAGE_CACHE_RESIDENT_FIELD_NUMBER: _builtins.int
+    REPORTED_FIELD_NUMBER: _builtins.int
+    cold_start: _job_pb2.ColdStart.ValueType
     first_output_ns: _builtins.int
     runtime_ns: _builtins.int
     load_ns: _builtins.int
     first_inference_ns: _builtins.int
     max_abs_error: _builtins.float
     waited_s: _builtins.float
+    page_cache_resident: _builtins.float
     @_builtins.property
     def warmup_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -162,10 +173,12 @@ class Launch(_message.Message):
     def memory(self) -> Global___MemoryReading: ...
     @_builtins.property
     def placements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Placement]: ...
+    @_builtins.property
+    def reported(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reported]: ...
     def __init__(
         self,
         *,
-        cold_start: Global___ColdStart.ValueType = ...,
+        cold_start: _job_pb2.ColdStart.ValueType = ...,
         first_output_ns: _builtins.int = ...,
         runtime_ns: _builtins.int = ...,
         load_ns: _builtins.int = ...,
@@ -176,14 +189,21 @@ class Launch(_message.Message):
         placements: _abc.Iterable[Global___Placement] | None = ...,
         max_abs_error: _builtins.float | None = ...,
         waited_s: _builtins.float = ...,
+        page_cache_resident: _builtins.float | None = ...,
+        reported: _abc.Iterable[Global___Reported] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "max_abs_error", b"max_abs_error", "memory", b"memory"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "_page_cache_resident", b"_page_cache_resident", "max_abs_error", b"max_abs_error", "memory", b"memory", "page_cache_resident", b"page_cache_resident"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "cold_start", b"cold_start", "first_inference_ns", b"first_inference_ns", "first_output_ns", b"first_output_ns", "load_ns", b"load_ns", "max_abs_error", b"max_abs_error", "memory", b"memory", "placements", b"placements", "runtime_ns", b"runtime_ns", "samples_ns", b"samples_ns", "waited_s", b"waited_s", "warmup_ns", b"warmup_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "_page_cache_resident", b"_page_cache_resident", "cold_start", b"cold_start", "first_inference_ns", b"first_inference_ns", "first_output_ns", b"first_output_ns", "load_ns", b"load_ns", "max_abs_error", b"max_abs_error", "memory", b"memory", "page_cache_resident", b"page_cache_resident", "placements", b"placements", "reported", b"reported", "runtime_ns", b"runtime_ns", "samples_ns", b"samples_ns", "waited_s", b"waited_s", "warmup_ns", b"warmup_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_abs_error: _TypeAlias = _typing.Literal["max_abs_error"]  # noqa: Y015
     _WhichOneofArgType__max_abs_error: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error"]  # noqa: Y015
+    _WhichOneofReturnType__page_cache_resident: _TypeAlias = _typing.Literal["page_cache_resident"]  # noqa: Y015
+    _WhichOneofArgType__page_cache_resident: _TypeAlias = _typing.Literal["_page_cache_resident", b"_page_cache_resident"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_abs_error) -> _WhichOneofReturnType__max_abs_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_cache_resident) -> _WhichOneofReturnType__page_cache_resident | None: ...
 
 Global___Launch: _TypeAlias = Launch  # noqa: Y015
 
@@ -198,11 +218,15 @@ class Energy(_message.Message):
     GROSS_MJ_FIELD_NUMBER: _builtins.int
     NET_MJ_FIELD_NUMBER: _builtins.int
     RESOLUTION_MJ_FIELD_NUMBER: _builtins.int
+    INTERVAL_S_FIELD_NUMBER: _builtins.int
+    REPEATS_FIELD_NUMBER: _builtins.int
     method: _builtins.str
     reason: _builtins.str
     gross_mj: _builtins.float
     net_mj: _builtins.float
     resolution_mj: _builtins.float
+    interval_s: _builtins.float
+    repeats: _builtins.int
     def __init__(
         self,
         *,
@@ -211,13 +235,17 @@ class Energy(_message.Message):
         gross_mj: _builtins.float | None = ...,
         net_mj: _builtins.float | None = ...,
         resolution_mj: _builtins.float | None = ...,
+        interval_s: _builtins.float | None = ...,
+        repeats: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_gross_mj", b"_gross_mj", "_net_mj", b"_net_mj", "_resolution_mj", b"_resolution_mj", "gross_mj", b"gross_mj", "net_mj", b"net_mj", "resolution_mj", b"resolution_mj"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_gross_mj", b"_gross_mj", "_interval_s", b"_interval_s", "_net_mj", b"_net_mj", "_resolution_mj", b"_resolution_mj", "gross_mj", b"gross_mj", "interval_s", b"interval_s", "net_mj", b"net_mj", "resolution_mj", b"resolution_mj"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gross_mj", b"_gross_mj", "_net_mj", b"_net_mj", "_resolution_mj", b"_resolution_mj", "gross_mj", b"gross_mj", "method", b"method", "net_mj", b"net_mj", "reason", b"reason", "resolution_mj", b"resolution_mj"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gross_mj", b"_gross_mj", "_interval_s", b"_interval_s", "_net_mj", b"_net_mj", "_resolution_mj", b"_resolution_mj", "gross_mj", b"gross_mj", "interval_s", b"interval_s", "method", b"method", "net_mj", b"net_mj", "reason", b"reason", "repeats", b"repeats", "resolution_mj", b"resolution_mj"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__gross_mj: _TypeAlias = _typing.Literal["gross_mj"]  # noqa: Y015
     _WhichOneofArgType__gross_mj: _TypeAlias = _typing.Literal["_gross_mj", b"_gross_mj"]  # noqa: Y015
+    _WhichOneofReturnType__interval_s: _TypeAlias = _typing.Literal["interval_s"]  # noqa: Y015
+    _WhichOneofArgType__interval_s: _TypeAlias = _typing.Literal["_interval_s", b"_interval_s"]  # noqa: Y015
     _WhichOneofReturnType__net_mj: _TypeAlias = _typing.Literal["net_mj"]  # noqa: Y015
     _WhichOneofArgType__net_mj: _TypeAlias = _typing.Literal["_net_mj", b"_net_mj"]  # noqa: Y015
     _WhichOneofReturnType__resolution_mj: _TypeAlias = _typing.Literal["resolution_mj"]  # noqa: Y015
@@ -225,11 +253,68 @@ class Energy(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__gross_mj) -> _WhichOneofReturnType__gross_mj | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__interval_s) -> _WhichOneofReturnType__interval_s | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__net_mj) -> _WhichOneofReturnType__net_mj | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__resolution_mj) -> _WhichOneofReturnType__resolution_mj | None: ...
 
 Global___Energy: _TypeAlias = Energy  # noqa: Y015
+
+@_typing.final
+class SeriesPoint(_message.Message):
+    """Mirrors distillfarm.domain.measurement.SeriesPoint."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    T_S_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    t_s: _builtins.float
+    value: _builtins.float
+    def __init__(
+        self,
+        *,
+        t_s: _builtins.float = ...,
+        value: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["t_s", b"t_s", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SeriesPoint: _TypeAlias = SeriesPoint  # noqa: Y015
+
+@_typing.final
+class Series(_message.Message):
+    """Mirrors distillfarm.domain.measurement.Series."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    quantity: _builtins.str
+    unit: _builtins.str
+    method: _builtins.str
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeriesPoint]: ...
+    def __init__(
+        self,
+        *,
+        quantity: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        method: _builtins.str = ...,
+        points: _abc.Iterable[Global___SeriesPoint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["method", b"method", "points", b"points", "quantity", b"quantity", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Series: _TypeAlias = Series  # noqa: Y015
 
 @_typing.final
 class ContextEntry(_message.Message):
@@ -276,6 +361,7 @@ class Measurement(_message.Message):
     DEVICE_S_FIELD_NUMBER: _builtins.int
     WAITED_S_FIELD_NUMBER: _builtins.int
     EMULATED_FIELD_NUMBER: _builtins.int
+    SERIES_FIELD_NUMBER: _builtins.int
     measurement_id: _builtins.str
     job_id: _builtins.str
     device_id: _builtins.str
@@ -296,6 +382,8 @@ class Measurement(_message.Message):
     def energy(self) -> Global___Energy: ...
     @_builtins.property
     def context(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContextEntry]: ...
+    @_builtins.property
+    def series(self) -> _containers.RepeatedCompositeFieldContainer[Global___Series]: ...
     def __init__(
         self,
         *,
@@ -314,10 +402,11 @@ class Measurement(_message.Message):
         device_s: _builtins.float = ...,
         waited_s: _builtins.float = ...,
         emulated: _builtins.bool = ...,
+        series: _abc.Iterable[Global___Series] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["energy", b"energy", "spec", b"spec", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "context", b"context", "device_id", b"device_id", "device_s", b"device_s", "emulated", b"emulated", "energy", b"energy", "job_id", b"job_id", "launches", b"launches", "measurement_id", b"measurement_id", "outcome", b"outcome", "reason", b"reason", "spec", b"spec", "started_at_s", b"started_at_s", "target", b"target", "waited_s", b"waited_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "context", b"context", "device_id", b"device_id", "device_s", b"device_s", "emulated", b"emulated", "energy", b"energy", "job_id", b"job_id", "launches", b"launches", "measurement_id", b"measurement_id", "outcome", b"outcome", "reason", b"reason", "series", b"series", "spec", b"spec", "started_at_s", b"started_at_s", "target", b"target", "waited_s", b"waited_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

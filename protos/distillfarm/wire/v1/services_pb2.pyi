@@ -32,6 +32,7 @@ class AgentMessage(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> _agent_pb2.Hello: ...
     @_builtins.property
@@ -42,6 +43,8 @@ class AgentMessage(_message.Message):
     def progress(self) -> _agent_pb2.JobProgress: ...
     @_builtins.property
     def result(self) -> _agent_pb2.JobResult: ...
+    @_builtins.property
+    def health(self) -> _agent_pb2.HealthReport: ...
     def __init__(
         self,
         *,
@@ -50,12 +53,13 @@ class AgentMessage(_message.Message):
         heartbeat: _agent_pb2.Heartbeat | None = ...,
         progress: _agent_pb2.JobProgress | None = ...,
         result: _agent_pb2.JobResult | None = ...,
+        health: _agent_pb2.HealthReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "heartbeat", b"heartbeat", "hello", b"hello", "inventory", b"inventory", "progress", b"progress", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "health", b"health", "heartbeat", b"heartbeat", "hello", b"hello", "inventory", b"inventory", "progress", b"progress", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "heartbeat", b"heartbeat", "hello", b"hello", "inventory", b"inventory", "progress", b"progress", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "health", b"health", "heartbeat", b"heartbeat", "hello", b"hello", "inventory", b"inventory", "progress", b"progress", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["hello", "inventory", "heartbeat", "progress", "result"]  # noqa: Y015
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["hello", "inventory", "heartbeat", "progress", "result", "health"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from distillfarm.domain.hardware import Chipset, DeviceInfo, Platform
+from distillfarm.domain.hardware import Chipset, Cluster, DeviceInfo, Gpu, Platform
 
 PROPERTIES_COMMAND = "getprop"
 CLUSTERS_COMMAND = "grep -H . /sys/devices/system/cpu/cpu[0-9]*/cpufreq/cpuinfo_max_freq"
@@ -33,7 +33,8 @@ _EMULATORS = ("goldfish", "ranchu", "cutf_cvm")
 class Identity:
     """What a phone says of itself; an empty text is what it does not say.
 
-    ``fingerprint`` names the build: its change starts a new series of measurements.
+    ``fingerprint`` names the build: its change starts a new series of measurements. ``codename``
+    and ``board`` are as in ``DeviceInfo``.
     """
 
     model: str
@@ -43,28 +44,8 @@ class Identity:
     android: str
     abis: tuple[str, ...]
     emulated: bool
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Cores of one highest clock."""
-
-    max_khz: int
-    cores: tuple[int, ...]
-
-    @property
-    def mask(self) -> str:
-        """The cores as ``taskset`` takes them, in hexadecimal."""
-        return f"{sum(1 << core for core in self.cores):x}"
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """The graphics processor; ``driver`` is the version text of its OpenGL ES driver."""
-
-    vendor: str
-    name: str
-    driver: str
+    codename: str = ""
+    board: str = ""
 
 
 def properties(output: str) -> Mapping[str, str]:
@@ -87,6 +68,8 @@ def identity(known: Mapping[str, str]) -> Identity:
         android=told.get("ro.build.version.release", ""),
         abis=tuple(abi.strip() for abi in abis.split(",") if abi.strip()),
         emulated=_emulated(told),
+        codename=told.get("ro.product.device", ""),
+        board=told.get("ro.board.platform", ""),
     )
 
 
@@ -129,7 +112,16 @@ def memory_bytes(output: str) -> int | None:
     return int(match[1]) * 1024 if match else None
 
 
-def device_info(serial: str, told: Identity, core_count: int, memory: int) -> DeviceInfo:
+def device_info(
+    serial: str,
+    told: Identity,
+    core_count: int,
+    memory: int,
+    *,
+    core_clusters: tuple[Cluster, ...] = (),
+    graphics: Gpu | None = None,
+    neural_libraries: tuple[str, ...] = (),
+) -> DeviceInfo:
     """The phone as the farm knows it, before anything was tried on it.
 
     ``memory`` is in bytes.
@@ -144,6 +136,11 @@ def device_info(serial: str, told: Identity, core_count: int, memory: int) -> De
         cores=core_count,
         memory_bytes=memory,
         emulated=told.emulated,
+        codename=told.codename,
+        board=told.board,
+        clusters=core_clusters,
+        gpu=graphics,
+        npu_libraries=neural_libraries,
     )
 
 

@@ -7,17 +7,8 @@ until its remedy was applied; a fault of the model is the outcome of its measure
 
 import re
 from dataclasses import dataclass
-from enum import Enum
 
-from distillfarm.domain.errors import DeviceOffline
-
-
-class Blame(Enum):
-    """Who has to change before it can work."""
-
-    PHONE = "phone"
-    MODEL = "model"
-    HARNESS = "harness"
+from distillfarm.domain.errors import Blame, DeviceOffline
 
 
 @dataclass(frozen=True)
@@ -117,6 +108,7 @@ class PhoneFault(DeviceOffline):
     def __init__(self, serial: str, fault: Fault, words: str) -> None:
         super().__init__(f"{serial}: {fault.name}: {words.strip() or 'no word'}; {fault.remedy}")
         self.fault = fault
+        self.blame = fault.blame
 
 
 def classify(words: str) -> Fault:
