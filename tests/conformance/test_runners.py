@@ -14,7 +14,7 @@ from distillfarm.agent.protocols import DeviceDriver, Launched, LaunchFailure, P
 from distillfarm.agent.runners.litert import LitertRunner
 from distillfarm.agent.runners.onnxruntime import OnnxRuntimeRunner
 from distillfarm.domain.hardware import parse_target
-from distillfarm.domain.job import JobRequest
+from distillfarm.domain.job import ColdStart, JobRequest
 from distillfarm.domain.measurement import Outcome
 
 
@@ -69,6 +69,21 @@ class RunnerConformance:
         result = await one_launch(runner, driver, *job)
         assert isinstance(result, Launched)
         assert 10 <= len(result.launch.samples_ns) < 1000
+
+    @pytest.mark.parametrize("kind", list(ColdStart))
+    async def test_a_launch_is_as_cold_as_it_was_ordered(
+        self, runner: Runner, driver: DeviceDriver, kind: ColdStart
+    ) -> None:
+        result = await one_launch(
+            runner, driver, *request(self.model, self.target, cold_start=kind)
+        )
+        assert isinstance(result, Launched)
+        assert result.launch.cold_start is kind
+        stayed = result.launch.page_cache_resident
+        if kind is ColdStart.NEW_PROCESS:
+            assert stayed is None
+        else:
+            assert stayed is None or 0 <= stayed <= 1
 
     async def test_a_broken_model_is_refused_with_a_reason(
         self, runner: Runner, driver: DeviceDriver

@@ -37,6 +37,13 @@ class AppRun(Protocol):
     def pid(self) -> int:
         """The process id on the device."""
 
+    @property
+    def clock_offset_s(self) -> float | None:
+        """By how much the agent's monotonic clock is ahead of the device's.
+
+        None where it is not known: then nothing can be said about when something happened there.
+        """
+
     def lines(self) -> AsyncIterator[str]:
         """Its standard output, a line at a time, until it ends; bounded in length and count."""
 

@@ -70,8 +70,9 @@ class Launch:
     ``max_abs_error`` compares outputs with the reference on the fixed inputs; None when no
     reference was given. ``waited_s`` is time at the gates, not part of any measurement.
     ``page_cache_resident`` is the share (0..1) of the model's and runtime's pages that stayed in
-    memory in spite of being dropped; None where none were to be dropped. ``reported`` are the
-    aggregates of a maker's tool, which has no raw samples to give: ``samples_ns`` is empty then.
+    memory in spite of being dropped; None where none were to be dropped or it cannot be known.
+    ``reported`` are the aggregates of a maker's tool, which has no raw samples to give:
+    ``samples_ns`` is empty then.
     """
 
     cold_start: ColdStart

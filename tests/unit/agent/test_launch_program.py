@@ -1,13 +1,16 @@
 """The parts of the launch program: fixed arrays, the warm-up rule, the timed loop."""
 
 import itertools
+import mmap
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from distillfarm.agent.program import arrays, loop
+from distillfarm.agent.program import arrays, loop, page_cache
 from distillfarm.agent.program.arrays import Error
 from distillfarm.agent.program.model import BadInputs, OutOfMemory, Refused, Tensor, runtime_failure
 from distillfarm.agent.program.order import Order
@@ -150,5 +153,48 @@ def test_a_refused_allocation_is_told_from_a_refused_model() -> None:
 
 
 def test_an_order_survives_its_way_over_the_command_line() -> None:
-    order = Order("litert", "none", "/a b/m.tflite", "", "ü\"'.npz", 1, 2, 3, 0.5)
-    assert Order.from_argument(order.to_argument()) == order
+    order = Order(
+        "litert", "none", "/a b/m=1.tflite", "", "ü\"'.npz", 1, 2, 3, 0.5, "first_ever", "/c"
+    )
+    arguments = order.to_arguments()
+    assert "model=/a b/m=1.tflite" in arguments
+    assert Order.from_arguments(arguments) == order
+
+
+@pytest.fixture
+def pages() -> Iterator[Path]:
+    """A file of a mebibyte in the page cache; /var/tmp lies on a disk where /tmp is memory."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        path = Path(folder) / "model"
+        path.write_bytes(b"x" * 2**20)
+        yield path
+
+
+def test_dropped_pages_have_left_the_memory(pages: Path) -> None:
+    assert page_cache.resident([str(pages)]) == 1.0
+    assert page_cache.drop([str(pages)]) == 0.0
+    pages.read_bytes()
+    assert page_cache.resident([str(pages)]) == 1.0
+
+
+def test_pages_that_somebody_has_mapped_stay_and_are_told(pages: Path) -> None:
+    other = pages.with_name("other")
+    other.write_bytes(b"y" * 3 * 2**20)
+    with pages.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
+        assert view[:: mmap.PAGESIZE]
+        assert page_cache.drop([str(pages), str(other)]) == 0.25
+
+
+def test_the_libraries_of_a_runtime_are_found_without_importing_it() -> None:
+    found = page_cache.libraries(("ai_edge_litert", "numpy", "no_such_package"))
+    assert any("ai_edge_litert" in each for each in found)
+    assert any("numpy.libs/" in each for each in found)
+    assert all(Path(each).is_file() for each in found)
+
+
+def test_a_cache_is_emptied_whether_it_was_there_or_not(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    for _ in range(2):
+        page_cache.empty(str(cache))
+        assert list(cache.iterdir()) == []
+        (cache / "compiled.bin").write_bytes(b"x")

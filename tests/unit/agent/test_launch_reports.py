@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from distillfarm.agent.protocols import Exit, Launched, LaunchFailure
+from distillfarm.agent.protocols import Exit, Launched, LaunchFailure, Window
 from distillfarm.agent.runners.reports import Report, follow, judge
 from distillfarm.domain.errors import InternalError, InvalidRequest, MissingExtra
-from distillfarm.domain.job import MeasureSpec
+from distillfarm.domain.job import ColdStart, MeasureSpec
 from distillfarm.domain.measurement import Outcome
 
 RUNTIME = {"event": "runtime", "version": "9.9", "runtime_ns": 1}
@@ -46,9 +46,10 @@ class SaidRun:
 
     pid = 1
 
-    def __init__(self, lines: list[str], ended: Exit) -> None:
+    def __init__(self, lines: list[str], ended: Exit, clock_offset_s: float | None = 0.0) -> None:
         self._lines = lines
         self._ended = ended
+        self.clock_offset_s = clock_offset_s
         self.killed = False
 
     async def lines(self) -> AsyncIterator[str]:
@@ -84,6 +85,28 @@ async def test_a_finished_launch_keeps_its_raw_samples_and_window() -> None:
     assert judged.launch.max_abs_error is None
     assert judged.window is not None
     assert (judged.window.begin_s, judged.window.end_s, judged.window.inferences) == (1.0, 3.0, 2)
+
+
+@pytest.mark.parametrize(("offset_s", "begin_s"), [(-0.25, 0.75), (40.0, 41.0)])
+async def test_the_window_is_put_on_the_agents_clock(offset_s: float, begin_s: float) -> None:
+    run = SaidRun([json.dumps(FINISHED)], FINE, offset_s)
+    judged = judge(await follow(run), SPEC)
+    assert isinstance(judged, Launched)
+    assert judged.window == Window(begin_s, begin_s + 2.0, 2)
+
+
+async def test_clocks_that_cannot_be_compared_give_no_window() -> None:
+    judged = judge(await follow(SaidRun([json.dumps(FINISHED)], FINE, None)), SPEC)
+    assert isinstance(judged, Launched)
+    assert judged.window is None
+
+
+async def test_the_launch_tells_how_cold_it_was() -> None:
+    told = {**FINISHED, "cold_start": "page_cache_dropped", "page_cache_resident": 0.25}
+    judged = judge(await report(told), SPEC)
+    assert isinstance(judged, Launched)
+    assert judged.launch.cold_start is ColdStart.PAGE_CACHE_DROPPED
+    assert judged.launch.page_cache_resident == 0.25
 
 
 async def test_noise_between_the_lines_does_not_count() -> None:

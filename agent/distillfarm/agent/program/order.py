@@ -1,14 +1,16 @@
 """What one launch is asked to do, as it travels on the command line."""
 
-import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
 class Order(NamedTuple):
-    """One launch.
+    """One launch; each field is one argument ``name=value``, which a C program reads, too.
 
     ``inputs`` and ``expected`` are paths of .npz files, empty for made-up inputs and for no
-    comparison. The other settings are those of ``domain.job.MeasureSpec``.
+    comparison. ``cold`` is a value of ``domain.job.ColdStart``, and ``cache`` the folder in which
+    a delegate keeps what it compiled, empty for none. The other settings are those of
+    ``domain.job.MeasureSpec``.
     """
 
     runtime: str
@@ -20,12 +22,27 @@ class Order(NamedTuple):
     max_warmup: int
     iterations: int
     max_sampling_s: float
+    cold: str = "new_process"
+    cache: str = ""
 
-    def to_argument(self) -> str:
-        """The order as one command-line argument."""
-        return json.dumps(self._asdict())
+    def to_arguments(self) -> list[str]:
+        """The order as command-line arguments."""
+        return [f"{name}={value}" for name, value in self._asdict().items()]
 
     @classmethod
-    def from_argument(cls, text: str) -> "Order":
-        """The inverse of ``to_argument``."""
-        return cls(**json.loads(text))
+    def from_arguments(cls, arguments: Sequence[str]) -> "Order":
+        """The inverse of ``to_arguments``."""
+        told = dict(each.split("=", 1) for each in arguments)
+        return cls(
+            runtime=told["runtime"],
+            delegate=told["delegate"],
+            model=told["model"],
+            inputs=told["inputs"],
+            expected=told["expected"],
+            threads=int(told["threads"]),
+            max_warmup=int(told["max_warmup"]),
+            iterations=int(told["iterations"]),
+            max_sampling_s=float(told["max_sampling_s"]),
+            cold=told["cold"],
+            cache=told["cache"],
+        )

@@ -59,8 +59,9 @@ class ProgramRunner:
             max_warmup=spec.max_warmup,
             iterations=spec.iterations,
             max_sampling_s=spec.max_sampling_s,
+            cold=spec.cold_start.value,
         )
-        run = await driver.launch(APP, [order.to_argument()], {}, spec.launch_timeout_s)
+        run = await driver.launch(APP, order.to_arguments(), {}, spec.launch_timeout_s)
         return await reports.follow(run)
 
     async def clean(self, driver: DeviceDriver, prepared: Prepared) -> None:

@@ -9,8 +9,8 @@ import msgspec
 
 from distillfarm.agent.protocols import AppRun, Exit, Launched, LaunchFailure, Window
 from distillfarm.domain.errors import InternalError, InvalidRequest, MissingExtra
-from distillfarm.domain.job import MeasureSpec
-from distillfarm.domain.measurement import ColdStart, Launch, MemoryReading, Outcome, Placement
+from distillfarm.domain.job import ColdStart, MeasureSpec
+from distillfarm.domain.measurement import Launch, MemoryReading, Outcome, Placement
 from distillfarm.sandbox.text import one_line
 
 
@@ -65,6 +65,8 @@ class Finished(_Event, frozen=True, tag="finished"):
     placements: tuple[Placement, ...]
     errors: tuple[OutputError, ...]
     version: str
+    cold_start: ColdStart = ColdStart.NEW_PROCESS
+    page_cache_resident: float | None = None
 
 
 class RuntimeRefused(_Event, frozen=True, tag="refused"):
@@ -113,10 +115,14 @@ _STAGES: dict[type, str] = {
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that one process said, and how it ended."""
+    """Everything that one process said, and how it ended.
+
+    ``clock_offset_s`` is that of ``AppRun``.
+    """
 
     events: tuple[Event, ...]
     exit: Exit
+    clock_offset_s: float | None
 
     @property
     def version(self) -> str:
@@ -134,7 +140,7 @@ async def follow(run: AppRun) -> Report:
             except msgspec.MsgspecError:
                 # Native code of the model's can write anything; only whole answers count.
                 continue
-        return Report(tuple(events), await run.wait())
+        return Report(tuple(events), await run.wait(), run.clock_offset_s)
     finally:
         await run.kill()
 
@@ -150,7 +156,7 @@ def judge(report: Report, spec: MeasureSpec) -> Launched | LaunchFailure:
     last = report.events[-1] if report.events else None
     match last:
         case Finished():
-            return _launched(last, spec)
+            return _launched(last, report.clock_offset_s, spec)
         case RuntimeRefused(reason):
             return LaunchFailure(Outcome.REFUSED, one_line(reason))
         case MemoryRefused(reason):
@@ -166,10 +172,12 @@ def judge(report: Report, spec: MeasureSpec) -> Launched | LaunchFailure:
     return _ended_early(report, spec)
 
 
-def _launched(finished: Finished, spec: MeasureSpec) -> Launched | LaunchFailure:
+def _launched(
+    finished: Finished, clock_offset_s: float | None, spec: MeasureSpec
+) -> Launched | LaunchFailure:
     numbers = [each.largest for each in finished.errors]
     launch = Launch(
-        cold_start=ColdStart.NEW_PROCESS,
+        cold_start=finished.cold_start,
         first_output_ns=finished.first_output_ns,
         runtime_ns=finished.runtime_ns,
         load_ns=finished.load_ns,
@@ -181,14 +189,23 @@ def _launched(finished: Finished, spec: MeasureSpec) -> Launched | LaunchFailure
         max_abs_error=max((each for each in numbers if each is not None), default=None)
         if None not in numbers
         else None,
+        page_cache_resident=finished.page_cache_resident,
     )
     wrong = [each for each in finished.errors if each.relative > spec.tolerance]
     if wrong:
         return LaunchFailure(Outcome.INCORRECT, _wrong(wrong, spec.tolerance), launch)
-    window = Window(
-        finished.sampling_began_ns / 1e9, finished.sampling_ended_ns / 1e9, len(launch.samples_ns)
+    return Launched(launch, _window(finished, clock_offset_s))
+
+
+def _window(finished: Finished, clock_offset_s: float | None) -> Window | None:
+    """When the samples were taken, on the agent's clock; None where the clocks are strangers."""
+    if clock_offset_s is None:
+        return None
+    return Window(
+        finished.sampling_began_ns / 1e9 + clock_offset_s,
+        finished.sampling_ended_ns / 1e9 + clock_offset_s,
+        len(finished.samples_ns),
     )
-    return Launched(launch, window)
 
 
 def _wrong(errors: Sequence[OutputError], tolerance: float) -> str:

@@ -13,11 +13,11 @@ from typing import Self
 import psutil
 
 from distillfarm.agent.drivers.host import facts
-from distillfarm.agent.drivers.host.probe import probe_runtimes
+from distillfarm.agent.drivers.probe import probe_targets
 from distillfarm.agent.protocols import Exit
 from distillfarm.agent.runners.program import APP
 from distillfarm.domain.errors import DeviceOffline, InvalidRequest
-from distillfarm.domain.hardware import DeviceInfo, Platform
+from distillfarm.domain.hardware import DeviceInfo, Platform, parse_target
 from distillfarm.sandbox import process
 from distillfarm.sandbox.limits import Limits
 
@@ -25,12 +25,17 @@ from distillfarm.sandbox.limits import Limits
 PROGRAMS: Mapping[str, Sequence[str]] = {
     APP: (sys.executable, "-I", "-m", "distillfarm.agent.program")
 }
+_TARGETS = tuple(
+    map(parse_target, ("onnxruntime/cpu", "onnxruntime/xnnpack", "litert/xnnpack", "litert/none"))
+)
 _SCRATCH_BYTES = 256 * 2**20
 _READ_ONLY = 0o444
 
 
 class HostRun:
-    """A running program; see ``protocols.AppRun``."""
+    """A running program; see ``protocols.AppRun``. Its clock is the agent's."""
+
+    clock_offset_s = 0.0
 
     def __init__(self, running: process.Process, folder: Path) -> None:
         self._process = running
@@ -105,7 +110,7 @@ class HostDriver:
             os_build=facts.os_build(),
             cores=psutil.cpu_count() or 1,
             memory_bytes=psutil.virtual_memory().total,
-            runtimes=await probe_runtimes(self),
+            runtimes=await probe_targets(self, _TARGETS),
         )
 
     async def push(self, source: Path, name: str) -> str:
