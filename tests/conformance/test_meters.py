@@ -52,7 +52,7 @@ class MeterConformance:
         assert seen.quantity == meter.quantity
         assert seen.unit
         assert seen.method
-        times = [at_s for at_s, _ in seen.points]
+        times = [point.t_s for point in seen.points]
         assert len(times) >= 2
         assert times == sorted(times)
         assert 0 <= times[0] < times[-1] < 5

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from distillfarm.agent.gates import Waiting
+from distillfarm.agent.gates import GatesShut, Waiting
 from distillfarm.agent.inventory import Probed
 from distillfarm.agent.protocols import (
     DeviceDriver,
@@ -13,13 +13,22 @@ from distillfarm.agent.protocols import (
     NotMeasured,
     Prepared,
     Runner,
-    Series,
     Window,
 )
 from distillfarm.domain.agent import Assign
 from distillfarm.domain.ids import derived_id
 from distillfarm.domain.job import JobRequest
-from distillfarm.domain.measurement import ContextEntry, Energy, Launch, Measurement, Outcome
+from distillfarm.domain.measurement import (
+    ContextEntry,
+    Energy,
+    Launch,
+    Measurement,
+    Outcome,
+    Series,
+)
+
+# Gates that what is measured itself may shut.
+_HEAT = frozenset({"temperature", "throttling"})
 
 Progress = Callable[[str, float], None]
 """Takes a short line for people and how much of the job is done, 0..1."""
@@ -58,6 +67,7 @@ async def run_job(
         device_s=time.monotonic() - clock_s,
         waited_s=job.waiting.waited_s,
         emulated=probed.info.emulated,
+        series=tuple(job.series),
     )
 
 
@@ -76,6 +86,7 @@ class _Job:
     windows: list[Window] = field(default_factory=list)
     energy: Energy = field(default_factory=lambda: Energy(reason="nothing ran"))
     context: dict[str, str] = field(default_factory=dict)
+    series: list[Series] = field(default_factory=list)
 
     async def run(self) -> None:
         refusal = self.runner.refusal(self.probed.info, self.request.target)
@@ -105,6 +116,7 @@ class _Job:
         finally:
             seen = [await meter.stop() for meter in attached.meters]
             self.energy = await attached.energy.stop(self.windows)
+        self.series += [each for each in seen if isinstance(each, Series)]
         self.context |= _named("during", dict(map(_range, seen)))
 
     def _not_stationary(self) -> int:
@@ -116,7 +128,14 @@ class _Job:
         count = self.request.spec.launches
         for index in range(count):
             self.report(f"launch {index + 1} of {count}", index / count)
-            waited_s = await self.waiting.until_open(driver)
+            try:
+                waited_s = await self.waiting.until_open(driver)
+            except GatesShut as error:
+                if not self.launches or not _HEAT & error.reasons.keys():
+                    raise
+                # It was cool before: this model heats it beyond what it can get rid of.
+                self.failure = LaunchFailure(Outcome.OVERHEATED, str(error))
+                return
             result = await self.runner.launch(driver, self.request, prepared)
             if result.launch is not None:
                 self.launches.append(replace(result.launch, waited_s=waited_s))
@@ -143,7 +162,7 @@ def _range(seen: Series | NotMeasured) -> tuple[str, str]:
     """A meter's quantity with the span of its values, or why there is none."""
     if isinstance(seen, NotMeasured):
         return seen.quantity, f"not measured: {seen.reason}"
-    values = [value for _, value in seen.points]
+    values = [point.value for point in seen.points]
     return seen.quantity, f"{min(values):g} .. {max(values):g} {seen.unit}"
 
 

@@ -1,12 +1,13 @@
 """Conditions that must hold before a launch, and the waiting for them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import psutil
 
 from distillfarm.agent.protocols import DeviceDriver, Gate
+from distillfarm.domain.errors import DeviceNotReady
 
 _POLL_S = 0.5
 _LOOK_S = 0.25
@@ -16,6 +17,7 @@ class QuietHost:
     """Closed while other processes keep the processors of this computer busy."""
 
     name = "quiet"
+    required = False
 
     def __init__(self, busy_cores: float = 0.3) -> None:
         self._busy_cores = busy_cores
@@ -34,6 +36,7 @@ class FreeMemory:
     """Closed while this computer has too little memory left to measure without swapping."""
 
     name = "memory"
+    required = False
 
     def __init__(self, least_bytes: int = 512 * 2**20) -> None:
         self._least_bytes = least_bytes
@@ -47,12 +50,21 @@ class FreeMemory:
         return f"{free_bytes / 2**20:.0f} MiB free, need {self._least_bytes / 2**20:.0f}"
 
 
+class GatesShut(DeviceNotReady):
+    """Required gates stayed shut; ``reasons`` says why, by the gates' names."""
+
+    def __init__(self, reasons: Mapping[str, str], waited_s: float) -> None:
+        named = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        super().__init__(f"not ready after {waited_s:.0f} s of waiting: {named}")
+        self.reasons = reasons
+
+
 @dataclass
 class Waiting:
     """The patience of one job with its gates, spent over all its launches.
 
-    When it is used up the launches go on, and ``overrun`` says in spite of what: a number with its
-    circumstances is worth more than none.
+    When it is used up the launches go on unless a required gate is shut, and ``overrun`` says in
+    spite of what: a number with its circumstances is worth more than none.
     """
 
     gates: Sequence[Gate]
@@ -61,11 +73,19 @@ class Waiting:
     overrun: dict[str, str] = field(default_factory=dict)
 
     async def until_open(self, driver: DeviceDriver) -> float:
-        """Wait for all gates; gives the seconds that it took, the looking included."""
+        """Wait for all gates; gives the seconds that it took, the looking included.
+
+        Raises:
+            GatesShut: the patience is used up and a required gate is shut.
+        """
         clock = asyncio.get_running_loop().time
         started = clock()
         while shut := await _closed(self.gates, driver):
             if self.waited_s + clock() - started >= self.patience_s:
+                required = {each.name for each in self.gates if each.required} & shut.keys()
+                if required:
+                    reasons = {name: shut[name] for name in sorted(required)}
+                    raise GatesShut(reasons, self.waited_s + clock() - started)
                 self.overrun.update(shut)
                 break
             await asyncio.sleep(_POLL_S)

@@ -1,4 +1,4 @@
-"""Which devices hang on this agent now, each probed when it appears."""
+"""Which devices hang on this agent now, each probed when it appears and then looked after."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import structlog
 
 from distillfarm.agent.protocols import Attached, DeviceSource
+from distillfarm.domain.agent import HealthReport
 from distillfarm.domain.errors import DeviceOffline, FarmError
-from distillfarm.domain.hardware import DeviceInfo
+from distillfarm.domain.hardware import DeviceHealth, DeviceInfo
 
 _PROBE_AGAIN_S = 30.0
+_HEALTH_S = 30.0
 
 _log = structlog.get_logger(__name__)
 
@@ -44,11 +46,25 @@ class Inventory:
             raise DeviceOffline(f"device {serial} is not attached; plug it in again")
         return self._devices[serial]
 
-    async def watch(self, changed: Callable[[], None]) -> None:
-        """Follow every source for ever and call ``changed`` after every change; cancel to end."""
+    async def watch(
+        self, changed: Callable[[], None], tell: Callable[[HealthReport], None]
+    ) -> None:
+        """Follow every source for ever; cancel to end.
+
+        ``changed`` is called after every change, ``tell`` every half minute with how they fare.
+        """
         async with asyncio.TaskGroup() as tasks:
             for source in self._sources:
                 tasks.create_task(self._follow(source, changed))
+            tasks.create_task(self._look_after(tell))
+
+    async def _look_after(self, tell: Callable[[HealthReport], None]) -> None:
+        while True:
+            asked = [each.attached for each in self._devices.values()]
+            told = await asyncio.gather(*(_health(each) for each in asked))
+            if known := tuple(each for each in told if each is not None):
+                tell(HealthReport(known))
+            await asyncio.sleep(_HEALTH_S)
 
     async def _follow(self, source: DeviceSource, changed: Callable[[], None]) -> None:
         probes: dict[str, asyncio.Task[None]] = {}
@@ -74,3 +90,14 @@ class Inventory:
                 self._devices[attached.serial] = Probed(attached, info)
                 changed()
                 return
+
+
+async def _health(attached: Attached) -> DeviceHealth | None:
+    if attached.health is None:
+        return None
+    try:
+        return await attached.health()
+    except FarmError as error:
+        # It is going away, which its source will tell, or answers next time.
+        _log.info("no word of its health", device=attached.serial, reason=str(error))
+        return None

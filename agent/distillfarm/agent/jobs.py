@@ -8,7 +8,7 @@ import structlog
 
 from distillfarm.agent.spool import Spool
 from distillfarm.domain.agent import Assign, JobProgress, JobResult
-from distillfarm.domain.errors import FarmError
+from distillfarm.domain.errors import DeviceFelled, FarmError
 from distillfarm.domain.job import Lease
 from distillfarm.domain.measurement import Measurement
 
@@ -90,7 +90,13 @@ class Jobs:
             return JobResult(assign.lease, measurement=await self._execute(assign, report))
         except FarmError as error:
             _log.warning("job failed", job=assign.lease.job_id, reason=str(error))
-            return JobResult(assign.lease, error=str(error), retryable=error.retryable)
+            return JobResult(
+                assign.lease,
+                error=str(error),
+                retryable=error.retryable,
+                blame=error.blame,
+                felled=isinstance(error, DeviceFelled),
+            )
         except Exception as error:  # noqa: BLE001
             # A defect of a plug-in must end its job, not the agent; it is told apart and logged.
             _log.exception("job broke the agent's code", job=assign.lease.job_id)

@@ -95,7 +95,7 @@ async def _work(settings: AgentSettings, channel: grpc.aio.Channel) -> None:
         return await run_job(probed, runner, assign, files, report)
 
     jobs = Jobs(execute, Spool(settings.folder / "spool"), session.send)
-    watching = asyncio.create_task(inventory.watch(session.devices_changed))
+    watching = asyncio.create_task(inventory.watch(session.devices_changed, session.send))
     talking = asyncio.create_task(session.run(jobs))
     try:
         done, _ = await asyncio.wait([watching, talking], return_when=asyncio.FIRST_COMPLETED)

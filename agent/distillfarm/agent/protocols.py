@@ -5,15 +5,15 @@ gates are checked, then ``Runner.launch``; ``Runner.clean`` always, the driver i
 any of these coroutines stops the work on the device before the cancellation is delivered.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from distillfarm.domain.hardware import DeviceInfo, Target
+from distillfarm.domain.hardware import DeviceHealth, DeviceInfo, Target
 from distillfarm.domain.job import JobRequest
-from distillfarm.domain.measurement import Energy, Launch, Outcome
+from distillfarm.domain.measurement import Energy, Launch, Outcome, Series
 
 
 @dataclass(frozen=True)
@@ -160,16 +160,6 @@ class Runner(Protocol):
 
 
 @dataclass(frozen=True)
-class Series:
-    """What a meter saw: (seconds since start, value) pairs in the meter's unit."""
-
-    quantity: str
-    unit: str
-    method: str
-    points: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True)
 class NotMeasured:
     """Why a meter has nothing to say."""
 
@@ -198,6 +188,10 @@ class Gate(Protocol):
     def name(self) -> str:
         """Short, for logs and the measurement's context."""
 
+    @property
+    def required(self) -> bool:
+        """Whether no number is better than one that was measured in spite of this gate."""
+
     async def closed(self, driver: DeviceDriver) -> str | None:
         """Why a launch must wait now, or None."""
 
@@ -220,6 +214,8 @@ class Attached:
     """A device that is there, with what its kind offers for measuring on it.
 
     ``patience_s`` is how long the launches of one job may wait at the gates, all together.
+    ``health`` tells how it fares without disturbing what is measured there; None where there is
+    nothing to tell.
     """
 
     serial: str
@@ -228,6 +224,7 @@ class Attached:
     meters: tuple[Meter, ...]
     energy: EnergyMeter
     patience_s: float = 10.0
+    health: Callable[[], Awaitable[DeviceHealth]] | None = None
 
 
 class DeviceSource(Protocol):

@@ -12,6 +12,7 @@ from distillfarm.domain.agent import (
     Abandon,
     Ack,
     Assign,
+    HealthReport,
     Heartbeat,
     Hello,
     Inventory,
@@ -63,7 +64,7 @@ class Session:
         self._devices = devices
         self._outbox: asyncio.Queue[FromAgent] | None = None
 
-    def send(self, content: JobProgress | JobResult) -> None:
+    def send(self, content: HealthReport | JobProgress | JobResult) -> None:
         """Tell the controller if it listens now."""
         if self._outbox is not None:
             self._outbox.put_nowait(content)

@@ -1,5 +1,6 @@
 """How an agent is set up: who it is, whom it dials, what it may keep."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from distillfarm.wire.transport import ClientSecurity
 
 
+def _adb_port() -> int:
+    return int(os.environ.get("ANDROID_ADB_SERVER_PORT", "5037"))
+
+
 class AgentSettings(BaseSettings):
     """Settings of one agent, from arguments or ``DISTILLFARM_AGENT_*``.
 
@@ -16,7 +21,15 @@ class AgentSettings(BaseSettings):
     for a credential that is kept in ``state_dir``. ``ca``, ``tls_certificate`` and ``tls_key`` are
     PEM files, see ``wire.transport.ClientSecurity``. ``cache_bytes`` bounds the artifacts that are
     kept for the next job. ``gate_patience_s`` is how long a job may wait for a device to be quiet,
-    cool and free; then it goes on and says so.
+    cool and free; then it goes on and says so. ``runtimes_dir`` holds what phones run; several
+    agents may share one, and without it the agent has its own.
+
+    For Android phones: ``adb_port`` is where the adb server listens, by default as adb itself has
+    it; ``adb_start`` whether to start one where none runs; ``adb_addresses`` are the ``HOST:PORT``
+    of phones on the network. ``link_patience_s`` is how long a phone may be away in mid-job,
+    ``phone_patience_s`` how long a job may wait for one to cool down. ``revive_command`` brings
+    back a phone that stays away, ``{serial}`` in it standing for which: such as ``uhubctl`` with
+    the port of its hub.
     """
 
     model_config = SettingsConfigDict(env_prefix="DISTILLFARM_AGENT_", frozen=True)
@@ -30,11 +43,23 @@ class AgentSettings(BaseSettings):
     tls_key: Path | None = None
     cache_bytes: int = Field(default=4 * 2**30, gt=0)
     gate_patience_s: float = Field(default=10.0, ge=0.0)
+    runtimes_dir: Path | None = None
+    adb_port: int = Field(default_factory=_adb_port, gt=0, lt=65536)
+    adb_start: bool = True
+    adb_addresses: tuple[str, ...] = ()
+    link_patience_s: float = Field(default=60.0, ge=0.0)
+    phone_patience_s: float = Field(default=300.0, ge=0.0)
+    revive_command: str = ""
 
     @property
     def folder(self) -> Path:
         """What is this agent's own; a controller may share ``state_dir``."""
         return self.state_dir.resolve() / "agent"
+
+    @property
+    def runtimes(self) -> Path:
+        """The folder of programs and runtimes for phones, see ``phone_runtimes``."""
+        return self.runtimes_dir.resolve() if self.runtimes_dir else self.folder / "runtimes"
 
     def security(self, credential: str = "") -> ClientSecurity:
         """How the agent proves itself to the controller."""

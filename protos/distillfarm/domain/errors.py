@@ -49,7 +49,10 @@ class WrongState(FarmError):
 
 
 class DeviceNotReady(WrongState):
-    """The device is there but a gate is closed: too hot, drained, busy."""
+    """The device is there but a gate is closed: too hot, drained, busy; another may be ready."""
+
+    retryable = True
+    blame = Blame.PHONE
 
 
 class MissingExtra(WrongState):
@@ -74,6 +77,12 @@ class Unavailable(FarmError):
 
 class DeviceOffline(Unavailable):
     """The device does not answer."""
+
+
+class DeviceFelled(DeviceOffline):
+    """The device went down while a model ran on it, which may be the model's doing."""
+
+    blame = Blame.MODEL
 
 
 class AgentGone(Unavailable):

@@ -28,6 +28,7 @@ _CODES: dict[type[FarmError], grpc.StatusCode] = {
     errors.NoCapacity: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.DeviceOffline: grpc.StatusCode.UNAVAILABLE,
+    errors.DeviceFelled: grpc.StatusCode.UNAVAILABLE,
     errors.AgentGone: grpc.StatusCode.UNAVAILABLE,
     errors.DeviceTimeout: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.DigestMismatch: grpc.StatusCode.DATA_LOSS,

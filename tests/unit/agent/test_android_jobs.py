@@ -98,7 +98,7 @@ def test_a_job_whose_session_was_killed_is_lost(phone: AdbDevice, tmp_path: Path
 
 def test_a_job_of_another_run_of_the_kernel_is_lost(phone: AdbDevice, tmp_path: Path) -> None:
     job = jobs.start(phone, str(tmp_path / "job"), "sleep 60", 90)
-    assert jobs.progress(phone, Job(job.folder, "another")) == Progress(JobState.LOST)
+    assert jobs.progress(phone, Job(job.folder, "another", job.pid)) == Progress(JobState.LOST)
     jobs.end(phone, job)
 
 

@@ -75,6 +75,7 @@ class BusyGate:
     """Shut for the first looks."""
 
     name = "busy"
+    required = False
 
     def __init__(self, looks: int) -> None:
         self.looks = looks

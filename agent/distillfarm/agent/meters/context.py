@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import time
 
-from distillfarm.agent.protocols import DeviceDriver, NotMeasured, Series
+from distillfarm.agent.protocols import DeviceDriver, NotMeasured
 from distillfarm.domain.errors import FarmError
+from distillfarm.domain.measurement import Series, SeriesPoint
 
 _PERIOD_S = 1.0
 
@@ -18,7 +19,7 @@ class ContextMeter:
         self._fact = fact
         self._unit = unit
         self._last = "the meter was not started"
-        self._points: list[tuple[float, float]] = []
+        self._points: list[SeriesPoint] = []
         self._sampling: asyncio.Task[None] | None = None
 
     async def start(self, driver: DeviceDriver) -> None:
@@ -53,4 +54,4 @@ class ContextMeter:
     async def _read(self, driver: DeviceDriver, begin_s: float) -> None:
         self._last = (await driver.context()).get(self._fact, "the driver does not tell")
         with contextlib.suppress(ValueError):
-            self._points.append((time.monotonic() - begin_s, float(self._last)))
+            self._points.append(SeriesPoint(time.monotonic() - begin_s, float(self._last)))

@@ -16,15 +16,23 @@ from distillfarm.domain.errors import DeviceOffline, InvalidRequest
 # What `ulimit -f` counts in, in mksh as in dash.
 _BLOCK_BYTES = 512
 _OUTPUT_BYTES = 64 * 2**20
+_ANSWER_S = 10.0
+# Every process of a job carries this variable with the job's folder: so those are found, too, that
+# left the session, and those of an agent that died.
+_MARK = "DISTILLFARM_JOB"
 # The session's leader ends everything that is left in it, itself last: nothing stays behind. The
-# watch writes its word only where no end was written before.
+# watch writes its word only where no end was written before. The lock is the leader's alone, and
+# goes when it goes: who waits for it needs no processor time beside the measurement.
 _PROGRAM = """\
+{{ flock 9
 echo $$ > pid.new; mv pid.new pid
-(sleep {limit_s}; [ -f code ] && exit; echo timeout > code.watch; mv code.watch code; kill -9 -$$) &
-(ulimit -f {blocks}; {command}) > out 2> err
+(sleep {limit_s}; [ -f code ] && exit; echo timeout > code.watch; mv code.watch code; \
+kill -9 -$$) 9>&- &
+(ulimit -f {blocks}; {command}) > out 2> err 9>&-
 echo $? > code.own
 [ -f code ] || mv code.own code
 kill -9 -$$
+}} 9> lock
 """
 
 
@@ -46,11 +54,12 @@ class Job:
     """A job by where it lives; enough to find it again after the agent was restarted.
 
     ``folder`` on the phone holds ``out``, ``err``, ``code`` and ``pid``. ``boot_id`` is the run
-    of the kernel in which it was started.
+    of the kernel in which it was started, ``pid`` the session's leader there.
     """
 
     folder: str
     boot_id: str
+    pid: int
 
 
 @dataclass(frozen=True)
@@ -85,29 +94,36 @@ def start(
     result = shell.run(
         device,
         f"mkdir {place} && cd {place} && {readings.BOOT_COMMAND} && "
-        f"{{ setsid sh -c {shlex.quote(program)} </dev/null >/dev/null 2>&1 & }} && "
+        f"{{ {_MARK}={place} setsid sh -c {shlex.quote(program)} "
+        "</dev/null >/dev/null 2>&1 & } && "
         # Until it has left the stream's session it would be ended together with the stream.
-        "while [ ! -f pid ]; do sleep 0.02; done",
+        "while [ ! -f pid ]; do sleep 0.02; done; cat pid",
     )
-    boot_id = readings.boot_id(result.text)
-    if result.code != 0:
+    boot_id, _, pid = result.text.strip().rpartition("\n")
+    if result.code != 0 or not pid.isdecimal():
         words = result.stderr.decode(errors="replace").strip()
         raise InvalidRequest(f"{device.serial}: no job in {folder}: {words}; name a new folder")
-    return Job(folder, boot_id or "")
+    return Job(folder, readings.boot_id(boot_id) or "", int(pid))
 
 
-def progress(device: AdbDevice, job: Job) -> Progress:
-    """How far the job is.
+def progress(device: AdbDevice, job: Job, wait_s: float = 0.0) -> Progress:
+    """How far the job is, at the latest ``wait_s`` from now and earlier when it ends.
+
+    Where the phone has no ``flock`` the answer comes at once.
 
     Raises:
         DeviceOffline, DeviceTimeout: see ``shell.run``; the job is not touched by that.
     """
+    waiting = f"{{ timeout {wait_s:.2f} flock -s 9; }} 9<lock 2>/dev/null; " if wait_s else ""
     # The end is looked for after the process, for it may come between the two.
     result = shell.run(
         device,
-        f"cd {shlex.quote(job.folder)} && {readings.BOOT_COMMAND}; p=$(cat pid 2>/dev/null); "
-        'kill -0 -"$p" 2>/dev/null && echo running || echo gone; '
+        # A phone that restarted may have nothing left of it.
+        f"cd {shlex.quote(job.folder)} 2>/dev/null || {{ echo; echo gone; exit; }}; "
+        f"{waiting}{readings.BOOT_COMMAND}; "
+        'p=$(cat pid 2>/dev/null); kill -0 -"$p" 2>/dev/null && echo running || echo gone; '
         "cat code 2>/dev/null",
+        _ANSWER_S + wait_s,
     )
     lines = result.text.splitlines()
     boot_id, presence, code = [*lines, "", "", ""][:3]
@@ -150,14 +166,27 @@ def end(device: AdbDevice, job: Job) -> None:
     Raises:
         DeviceOffline, DeviceTimeout: see ``shell.run``; call it again.
     """
-    place = shlex.quote(job.folder)
-    # A process id means nothing in another run of the kernel.
-    same = f'[ "$({readings.BOOT_COMMAND})" = {shlex.quote(job.boot_id)} ]'
+    _sweep(device, job.folder, f"grep -lsxzF {shlex.quote(f'{_MARK}={job.folder}')}")
+
+
+def end_all(device: AdbDevice, folder: str) -> None:
+    """End every job below ``folder``, whoever started it, and remove the folder; idempotent.
+
+    Raises:
+        DeviceOffline, DeviceTimeout: see ``shell.run``; call it again.
+    """
+    _sweep(device, folder, f"grep -lszF {shlex.quote(f'{_MARK}={folder}/')}")
+
+
+def _sweep(device: AdbDevice, folder: str, search: str) -> None:
+    """End the processes whose environment the search finds, until there are none."""
     shell.run(
         device,
-        f"p=$(cat {place}/pid 2>/dev/null); "
-        f'[ -n "$p" ] && [ ! -f {place}/code ] && {same} && kill -9 -"$p" 2>/dev/null; '
-        f"rm -rf {place}",
+        "i=0; while [ $i -lt 50 ]; do i=$((i + 1)); "
+        f"p=$({search} /proc/[0-9]*/environ | tr -dc '0-9\\n'); "
+        '[ -n "$p" ] || break; kill -9 $p 2>/dev/null; sleep 0.02; done; '
+        f"rm -rf {shlex.quote(folder)}",
+        timeout_s=30.0,
     )
 
 

@@ -1,4 +1,4 @@
-"""Sends one file over adb's sync protocol, for as long as bytes move.
+"""Sends and fetches one file over adb's sync protocol, for as long as bytes move.
 
 adbutils' own push has no time-out, and tells of a refusal nothing but ``FAIL``.
 """
@@ -8,6 +8,7 @@ import stat
 import struct
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 from adbutils import AdbDevice
 
@@ -61,6 +62,49 @@ def send(device: AdbDevice, source: Path, path: str, stall_s: float = STALL_S) -
         if fault is faults.DISK_FULL:
             raise NoCapacity(f"{serial}: {source.name}: {refusal}; {fault.remedy}")
         raise PhoneFault(serial, fault, refusal)
+
+
+def receive(device: AdbDevice, path: str, destination: Path, stall_s: float = STALL_S) -> None:
+    """Fetch the file at ``path`` on the phone; takes any time as long as bytes move.
+
+    Raises:
+        DeviceTimeout: no byte moved for ``stall_s``.
+        PhoneFault: there is no such file, or the link died; ``destination`` is not touched.
+    """
+    serial = str(device.serial)
+    connection = shell.opened(device, "sync:", stall_s)
+    stream = connection.conn
+    stream.settimeout(stall_s)
+    partial = destination.with_name(f".{destination.name}.part")
+    try:
+        name = path.encode()
+        stream.sendall(b"RECV" + struct.pack("<I", len(name)) + name)
+        with partial.open("wb") as file:
+            refusal = _copy(stream, file)
+        if refusal is None:
+            partial.replace(destination)
+    except TimeoutError as error:
+        raise DeviceTimeout(
+            f"{serial}: no byte of {path} moved for {stall_s:g} s; probe the link"
+        ) from error
+    except OSError as error:
+        raise PhoneFault(serial, faults.CUT, str(error)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+        connection.close()
+    if refusal is not None:
+        raise PhoneFault(serial, faults.classify(refusal), refusal)
+
+
+def _copy(stream: socket.socket, file: BinaryIO) -> str | None:
+    """Everything that comes; the phone's words of refusal, or None."""
+    while True:
+        kind, size = struct.unpack("<4sI", _all(stream, 8))
+        if kind == b"DONE":
+            return None
+        if kind != b"DATA" or size > _CHUNK_BYTES:
+            return _all(stream, min(size, _CHUNK_BYTES)).decode(errors="replace") or "no word"
+        file.write(_all(stream, size))
 
 
 def _refusal(stream: socket.socket) -> str | None:

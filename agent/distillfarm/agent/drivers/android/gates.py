@@ -1,0 +1,72 @@
+"""When a phone may be measured: cool, charged, awake and with nothing else to do."""
+
+from collections.abc import Awaitable, Callable
+
+from distillfarm.agent.drivers.android.state import State
+from distillfarm.agent.protocols import DeviceDriver, Gate
+
+Look = Callable[[], Awaitable[State]]
+"""Gives the phone's state, at most a moment old."""
+
+# Below the heat at which phones begin to slow down; the skin sensor's first level is 39 to 43 °C.
+WARMEST_C = 38.0
+LEAST_PERCENT = 20.0
+MOST_BUSY_CORES = 1.0
+
+
+class _StateGate:
+    """A gate that judges one look at the phone."""
+
+    def __init__(
+        self, name: str, look: Look, judge: Callable[[State], str | None], *, required: bool = False
+    ) -> None:
+        self.name, self.required = name, required
+        self._look = look
+        self._judge = judge
+
+    async def closed(self, driver: DeviceDriver) -> str | None:
+        """See ``protocols.Gate``."""
+        del driver
+        return self._judge(await self._look())
+
+
+def gates(look: Look) -> tuple[Gate, ...]:
+    """All gates of one phone; a hot, slowed down or empty one is no phone to measure on."""
+    return (
+        _StateGate("temperature", look, hot, required=True),
+        _StateGate("throttling", look, throttled, required=True),
+        _StateGate("battery", look, empty, required=True),
+        _StateGate("screen", look, asleep),
+        _StateGate("quiet", look, busy),
+    )
+
+
+def hot(state: State) -> str | None:
+    """Too warm; a temperature that cannot be read stands in the context as unreadable."""
+    if state.body_c is None or state.body_c <= WARMEST_C:
+        return None
+    return f"{state.body_c:.1f} °C, limit {WARMEST_C:g}"
+
+
+def throttled(state: State) -> str | None:
+    """Slowed down by Android."""
+    return f"thermal status {state.throttling}" if state.throttling else None
+
+
+def empty(state: State) -> str | None:
+    """Too little charge: Android saves power then."""
+    if state.battery is None or state.battery.percent >= LEAST_PERCENT:
+        return None
+    return f"battery at {state.battery.percent:.0f} %, need {LEAST_PERCENT:g}"
+
+
+def asleep(state: State) -> str | None:
+    """The screen was woken before, and sleeps again: clocks are low."""
+    return "the screen sleeps" if state.awake is False else None
+
+
+def busy(state: State) -> str | None:
+    """Other work on the phone."""
+    if state.busy_cores is None or state.busy_cores <= MOST_BUSY_CORES:
+        return None
+    return f"other work keeps {state.busy_cores:.1f} cores busy, limit {MOST_BUSY_CORES:g}"

@@ -1,0 +1,64 @@
+"""Finds out which targets work on a device by running a tiny model on each."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from distillfarm.agent.protocols import DeviceDriver, Launched, LaunchFailure, Prepared
+from distillfarm.agent.runners import reports
+from distillfarm.agent.runners.litert import LitertRunner
+from distillfarm.agent.runners.onnxruntime import OnnxRuntimeRunner
+from distillfarm.agent.runners.program import ProgramRunner
+from distillfarm.domain.errors import FarmError, InternalError, InvalidRequest, MissingExtra
+from distillfarm.domain.hardware import RuntimeSupport, Target
+from distillfarm.domain.ids import digest_bytes
+from distillfarm.domain.job import JobRequest, MeasureSpec
+from distillfarm.domain.model import ArtifactRef, ModelFormat
+
+# One convolution and one activation, from tests/golden/launch_models/make.py.
+_MODELS = Path(__file__).with_name("host") / "models"
+_SPEC = MeasureSpec(launches=1, max_warmup=0, iterations=10, max_sampling_s=0.0)
+
+
+# What keeps one target from working; everything else is about the device and ends the probe.
+_OF_ONE_TARGET = (InternalError, InvalidRequest, MissingExtra)
+
+
+async def probe_targets(
+    driver: DeviceDriver, targets: Sequence[Target]
+) -> tuple[RuntimeSupport, ...]:
+    """What came of every target, with the runtime's version where it could be loaded.
+
+    Raises:
+        FarmError: the device was lost meanwhile.
+    """
+    return tuple([await _probe(driver, target) for target in targets])
+
+
+async def _probe(driver: DeviceDriver, target: Target) -> RuntimeSupport:
+    runner: ProgramRunner
+    if target.runtime is OnnxRuntimeRunner.runtime:
+        runner, model_format = OnnxRuntimeRunner(), ModelFormat.ONNX
+    else:
+        runner, model_format = LitertRunner(), ModelFormat.TFLITE
+    path = _MODELS / f"tiny{runner.suffix}"
+    content = await asyncio.to_thread(path.read_bytes)
+    artifact = ArtifactRef(digest_bytes(content), len(content), model_format, path.name)
+    request = JobRequest("probe", artifact, target, "*", _SPEC)
+    try:
+        prepared = await runner.prepare(driver, request, {artifact.digest: path})
+        return await _support(driver, runner, request, prepared)
+    except _OF_ONE_TARGET as error:
+        return RuntimeSupport(target, "", str(error))
+
+
+async def _support(
+    driver: DeviceDriver, runner: ProgramRunner, request: JobRequest, prepared: Prepared
+) -> RuntimeSupport:
+    report = await runner.report(driver, request, prepared)
+    try:
+        judged: Launched | LaunchFailure = reports.judge(report, request.spec)
+    except FarmError as error:
+        return RuntimeSupport(request.target, report.version, str(error))
+    refusal = judged.reason if isinstance(judged, LaunchFailure) else ""
+    return RuntimeSupport(request.target, report.version, refusal)
