@@ -79,6 +79,60 @@ class StoreConformance:
         assert store.grant([(other.job_id, lease.device_id)], 5, LEASE_S) == []
         assert store.set_drained(lease.device_id, drained=False).status is Status.IDLE
 
+    def test_quarantine_and_draining_are_two_facts(self, store: Store) -> None:
+        (device,) = store.report_devices("agent-1", [samples.device_info()], 0)
+        held = store.set_quarantined(device.device_id, quarantined=True, reason="hot at rest")
+        assert (held.status, held.note) == (Status.QUARANTINED, "hot at rest")
+        both = store.set_drained(device.device_id, drained=True, note="moving house")
+        assert both.status is Status.QUARANTINED
+        assert both.note == "hot at rest; also drained: moving house"
+        undrained = store.set_drained(device.device_id, drained=False)
+        assert (undrained.status, undrained.note) == (Status.QUARANTINED, "hot at rest")
+        store.set_drained(device.device_id, drained=True)
+        released = store.set_quarantined(device.device_id, quarantined=False)
+        assert (released.status, released.note) == (Status.DRAINED, "")
+        assert store.set_drained(device.device_id, drained=False).status is Status.IDLE
+
+    def test_a_quarantined_device_is_given_nothing_and_stays_so_while_away(
+        self, store: Store
+    ) -> None:
+        lease = lease_one(store)
+        for _ in range(2):
+            store.set_quarantined(lease.device_id, quarantined=True, reason="fell three times")
+        assert store.finish(samples.result(lease), 1, 3).state is JobState.DONE
+        other = store.submit(samples.request("other"), 2)
+        assert store.grant([(other.job_id, lease.device_id)], 2, LEASE_S) == []
+        (gone,) = store.agent_gone("agent-1", 3)
+        assert gone.status is Status.OFFLINE
+        assert gone.note.endswith("; also quarantined: fell three times")
+        (back,) = store.report_devices("agent-1", [samples.device_info()], 4)
+        assert back.status is Status.QUARANTINED
+
+    def test_a_second_quarantine_may_keep_the_first_reason(self, store: Store) -> None:
+        (device,) = store.report_devices("agent-1", [samples.device_info()], 0)
+        for reason, keep in (("first", True), ("second", True)):
+            held = store.set_quarantined(
+                device.device_id, quarantined=True, reason=reason, keep=keep
+            )
+        assert held.note == "first"
+        held = store.set_quarantined(device.device_id, quarantined=True, reason="a person's")
+        assert held.note == "a person's"
+
+    def test_a_name_belongs_to_one_device(self, store: Store) -> None:
+        infos = [samples.device_info("a"), samples.device_info("b")]
+        one, two = (each.device_id for each in store.report_devices("agent-1", infos, 0))
+        assert store.set_name(one, "left").name == "left"
+        assert store.set_name(one, "left").name == "left"
+        for taken in ("left", one):
+            with pytest.raises(AlreadyExists, match=one):
+                store.set_name(two, taken)
+        assert [each.device_id for each in store.devices("name=left")] == [one]
+        store.report_devices("agent-1", infos, 1)
+        assert store.device(one).name == "left"
+        assert store.set_name(one, "").name == ""
+        assert store.set_name(two, "left").name == "left"
+        assert store.set_name(one, "").name == ""
+
     def test_what_is_unknown_is_named(self, store: Store) -> None:
         for ask in (store.device, store.job, store.measurement, store.study):
             with pytest.raises(NotFound, match="nothing-7"):

@@ -114,6 +114,7 @@ class Lab:
     specs: list[StudySpec] = field(default_factory=list)
     measured: list[tuple[Target, str, MeasureSpec]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    released: DeviceStatus = DeviceStatus.IDLE
 
 
 class StandinClient:
@@ -144,7 +145,28 @@ class StandinClient:
         return replace(await self.device(device_id), status=DeviceStatus.DRAINED, note=note)
 
     async def undrain(self, device_id: str) -> Device:
-        return replace(await self.device(device_id), status=DeviceStatus.IDLE)
+        device = await self.device(device_id)
+        held = device.status is DeviceStatus.QUARANTINED
+        return device if held else replace(device, status=DeviceStatus.IDLE)
+
+    async def quarantine(self, device_id: str, reason: str) -> Device:
+        return self._keep(device_id, status=DeviceStatus.QUARANTINED, note=reason)
+
+    async def release(self, device_id: str) -> Device:
+        return self._keep(device_id, status=self.lab.released, note="")
+
+    async def name_device(self, device_id: str, name: str) -> Device:
+        return self._keep(device_id, name=name)
+
+    async def label_device(self, device_id: str, labels: list[str]) -> Device:
+        return self._keep(device_id, labels=tuple(labels))
+
+    def _keep(self, device_id: str, **changes: object) -> Device:
+        (device,) = self.lab.devices
+        if device_id not in (device.device_id, device.name):
+            raise NotFound(f"no device {device_id}")
+        self.lab.devices = [replace(device, **changes)]  # type: ignore[arg-type]
+        return self.lab.devices[0]
 
     async def upload(self, path: Path) -> tuple[str, int]:
         return DIGEST, path.stat().st_size

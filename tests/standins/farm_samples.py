@@ -10,9 +10,8 @@ from distillfarm.domain.hardware import (
     RuntimeSupport,
     Target,
 )
-from distillfarm.domain.job import JobRequest, Lease, MeasureSpec
+from distillfarm.domain.job import ColdStart, JobRequest, Lease, MeasureSpec
 from distillfarm.domain.measurement import (
-    ColdStart,
     Energy,
     Launch,
     Measurement,

@@ -7,13 +7,22 @@ import typer
 
 from distillfarm.cli import formats
 from distillfarm.cli.connection import connected, run
-from distillfarm.cli.console import output, row, show, table, write
+from distillfarm.cli.console import output, row, say, show, table, write
 from distillfarm.cli.options import Connection, JsonOption, with_connection
-from distillfarm.domain.hardware import Device
+from distillfarm.domain.errors import InvalidRequest
+from distillfarm.domain.hardware import Device, DeviceStatus
 
-app = typer.Typer(no_args_is_help=True, help="List devices; take them out of service and back.")
+app = typer.Typer(
+    no_args_is_help=True, help="List, name and label devices; take them out of service and back."
+)
 
-_DeviceId = Annotated[str, typer.Argument(metavar="ID")]
+_DeviceId = Annotated[
+    str, typer.Argument(metavar="DEVICE", help="Its id, or a name or serial that no other has.")
+]
+_STAYS = {
+    DeviceStatus.QUARANTINED: "undraining does not release it; distillfarm devices release",
+    DeviceStatus.DRAINED: "releasing does not undrain it; distillfarm devices undrain",
+}
 
 
 @app.command("list")
@@ -80,7 +89,95 @@ def undrain(*, connection: Connection, device_id: _DeviceId, as_json: JsonOption
         async with connected(connection) as client:
             return await client.undrain(device_id)
 
+    device = run(work())
+    _print(device, as_json)
+    _warn_if(device, DeviceStatus.QUARANTINED)
+
+
+@app.command()
+@with_connection
+def quarantine(
+    *,
+    connection: Connection,
+    device_id: _DeviceId,
+    reason: Annotated[str, typer.Option(help="What is wrong with it, for others to read.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Hold a device for unfit until it is released; what runs there is finished."""
+
+    async def work() -> Device:
+        async with connected(connection) as client:
+            return await client.quarantine(device_id, reason)
+
     _print(run(work()), as_json)
+
+
+@app.command()
+@with_connection
+def release(*, connection: Connection, device_id: _DeviceId, as_json: JsonOption = False) -> None:
+    """End a quarantine, whoever began it."""
+
+    async def work() -> Device:
+        async with connected(connection) as client:
+            return await client.release(device_id)
+
+    device = run(work())
+    _print(device, as_json)
+    _warn_if(device, DeviceStatus.DRAINED)
+
+
+@app.command()
+@with_connection
+def name(
+    *,
+    connection: Connection,
+    device_id: _DeviceId,
+    new: Annotated[
+        str, typer.Argument(metavar="NAME", help="No other device may have it; '' takes it away.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Give a device a name, by which every command and selector then knows it."""
+
+    async def work() -> Device:
+        async with connected(connection) as client:
+            return await client.name_device(device_id, new)
+
+    _print(run(work()), as_json)
+
+
+@app.command()
+@with_connection
+def label(
+    *,
+    connection: Connection,
+    device_id: _DeviceId,
+    labels: Annotated[
+        list[str] | None, typer.Argument(metavar="[LABEL]...", help="All that it is to have.")
+    ] = None,
+    add: Annotated[list[str] | None, typer.Option(help="Beside those it has.")] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="From those it has.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace a device's labels, or change some; with neither labels nor options it has none."""
+    if labels and (add or remove):
+        raise InvalidRequest("give all labels, or --add and --remove, not both")
+
+    async def work() -> Device:
+        async with connected(connection) as client:
+            kept: list[str] = list(labels or ())
+            if add or remove:
+                had = (await client.device(device_id)).labels
+                kept = [each for each in (*had, *(add or ())) if each not in (remove or ())]
+            return await client.label_device(device_id, list(dict.fromkeys(kept)))
+
+    _print(run(work()), as_json)
+
+
+def _warn_if(device: Device, status: DeviceStatus) -> None:
+    """Say that the device still gets no work, if it stays in a state that was not ended."""
+    if device.status is status:
+        say(f"{device.device_id} stays {status.value}: {_STAYS[status]} {device.device_id}")
 
 
 def _print_list(devices: list[Device]) -> None:
@@ -88,21 +185,21 @@ def _print_list(devices: list[Device]) -> None:
         show("no devices; start an agent on the computer that they hang on: distillfarm agent")
         return
     made = table(
-        "", "id", "status", "platform", "model", "chipset", "system", "runs", "labels", "note"
+        "", "id", "name", "status", "platform", "model", "chipset", "system", "runs", "labels"
     )
     for device in devices:
         info = device.info
         row(
             made,
             device.device_id,
-            device.status.value,
+            device.name,
+            _status(device),
             info.platform.value + (" (emulated)" if info.emulated else ""),
             info.model,
             str(info.chipset),
             info.os_name,
             ", ".join(str(each.target) for each in info.runtimes if each.works) or "nothing",
             ", ".join(device.labels),
-            device.note,
         )
     output().print(made)
 
@@ -114,8 +211,10 @@ def _print(device: Device, as_json: bool) -> None:
     info = device.info
     facts = (
         ("id", device.device_id),
+        ("name", device.name or "none"),
+        ("serial", info.serial),
         ("agent", device.agent_id),
-        ("status", f"{device.status.value}{f': {device.note}' if device.note else ''}"),
+        ("status", _status(device)),
         ("last seen", formats.moment(device.last_seen_s)),
         ("platform", info.platform.value + (" (emulated)" if info.emulated else "")),
         ("model", info.model),
@@ -135,3 +234,7 @@ def _print(device: Device, as_json: bool) -> None:
             runtimes, str(each.target), each.version, "yes" if each.works else f"no: {each.refusal}"
         )
     output().print(made, runtimes, sep="\n\n")
+
+
+def _status(device: Device) -> str:
+    return f"{device.status.value}{f': {device.note}' if device.note else ''}"

@@ -154,8 +154,15 @@ def _device(device: Device) -> Iterator[Check]:
             subject, State.WARN, f"offline {device.note}", f"look at its agent, {device.agent_id}"
         )
         return
-    state = State.WARN if device.status is DeviceStatus.DRAINED else State.OK
-    yield Check(subject, state, f"{device.info.model}, {device.status.value} {device.note}")
+    finding = f"{device.info.model}, {device.status.value} {device.note}".strip()
+    match device.status:
+        case DeviceStatus.QUARANTINED:
+            again = f"mend it, then: distillfarm devices release {device.device_id}"
+            yield Check(subject, State.WARN, finding, again)
+        case DeviceStatus.DRAINED:
+            yield Check(subject, State.WARN, finding)
+        case _:
+            yield Check(subject, State.OK, finding)
     for support in device.info.runtimes:
         name = f"{subject}: {support.target}"
         if support.works:

@@ -1,7 +1,7 @@
 """The controller's calls as methods: devices, files, measurements, studies, the matrix."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -91,7 +91,7 @@ class Client:
         return [from_message(each, Device) for each in reply.devices]
 
     async def device(self, device_id: str) -> Device:
-        """One device."""
+        """One device by its id, its name or its serial, as every call on a device takes it."""
         request = pb.GetDeviceRequest(device_id=device_id)
         return await self._connection.value(self._devices.GetDevice, request, Device)
 
@@ -104,6 +104,26 @@ class Client:
         """Give it work again."""
         request = pb.UndrainDeviceRequest(device_id=device_id)
         return await self._connection.value(self._devices.UndrainDevice, request, Device)
+
+    async def quarantine(self, device_id: str, reason: str) -> Device:
+        """Hold it for unfit until it is released; what runs there may finish."""
+        request = pb.QuarantineDeviceRequest(device_id=device_id, reason=reason)
+        return await self._connection.value(self._devices.QuarantineDevice, request, Device)
+
+    async def release(self, device_id: str) -> Device:
+        """End a quarantine; a drained device stays drained."""
+        request = pb.ReleaseDeviceRequest(device_id=device_id)
+        return await self._connection.value(self._devices.ReleaseDevice, request, Device)
+
+    async def name_device(self, device_id: str, name: str) -> Device:
+        """Give it a name that no other device has; an empty one takes it away."""
+        request = pb.NameDeviceRequest(device_id=device_id, name=name)
+        return await self._connection.value(self._devices.NameDevice, request, Device)
+
+    async def label_device(self, device_id: str, labels: Sequence[str]) -> Device:
+        """Replace its labels."""
+        request = pb.LabelDeviceRequest(device_id=device_id, labels=labels)
+        return await self._connection.value(self._devices.LabelDevice, request, Device)
 
     # Files
 

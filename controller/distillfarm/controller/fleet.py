@@ -11,6 +11,7 @@ from distillfarm.controller.assigning import Assigner
 from distillfarm.controller.changes import Changes, wait
 from distillfarm.controller.memory import Memory, News
 from distillfarm.controller.metrics import FarmMetrics
+from distillfarm.controller.naming import check_labels, check_name, check_reason, meant
 from distillfarm.controller.sessions import Session
 from distillfarm.controller.settings import ControllerSettings
 from distillfarm.controller.store.protocol import Store
@@ -152,21 +153,41 @@ class Fleet:
         return [self._seen(device) for device in found if matches(device, selector)]
 
     def device(self, device_id: str) -> Device:
-        """One device.
+        """One device by its id, name or serial, as every method below takes it.
 
         Raises:
-            NotFound: there is none of this id.
+            NotFound: there is none.
+            InvalidRequest: there are several.
         """
-        device = self._memory.state.devices.get(device_id)
-        if device is None:
-            raise NotFound(f"device {device_id} is unknown; see `distillfarm devices list`")
-        return self._seen(device)
+        return self._seen(meant(self._memory.state.devices, device_id))
 
     async def drain(self, device_id: str, drained: bool, note: str = "") -> Device:
         """Drain or undrain a device; what runs there is finished."""
-        memory = self._memory
-        return await memory.change(
-            lambda: memory.store.set_drained(device_id, drained, note), memory.learn_device
+        return await self._care(device_id, lambda store, i: store.set_drained(i, drained, note))
+
+    async def quarantine(self, device_id: str, reason: str) -> Device:
+        """Hold a device for unfit until it is released; what runs there is finished."""
+        check_reason(reason)
+        return await self._care(device_id, lambda store, i: store.set_quarantined(i, True, reason))
+
+    async def release(self, device_id: str) -> Device:
+        """End a quarantine; a drained device stays drained."""
+        return await self._care(device_id, lambda store, i: store.set_quarantined(i, False))
+
+    async def name(self, device_id: str, name: str) -> Device:
+        """Give a device a name that no other has; an empty one takes it away."""
+        check_name(name)
+        return await self._care(device_id, lambda store, i: store.set_name(i, name))
+
+    async def label(self, device_id: str, labels: Sequence[str]) -> Device:
+        """Replace a device's labels."""
+        check_labels(labels)
+        return await self._care(device_id, lambda store, i: store.set_labels(i, labels))
+
+    async def _care(self, device_id: str, act: Callable[[Store, str], Device]) -> Device:
+        memory, device = self._memory, self.device(device_id)
+        return self._seen(
+            await memory.change(lambda: act(memory.store, device.device_id), memory.learn_device)
         )
 
     def _seen(self, device: Device) -> Device:

@@ -69,3 +69,50 @@ def test_undrain_gives_it_work_again(lab: Lab, run_cli: Run) -> None:
         run_cli("devices", "undrain", "device-1", "--json").stdout, type=Device
     )
     assert device.status is DeviceStatus.IDLE
+
+
+def labels(lab: Lab) -> tuple[str, ...]:
+    return lab.devices[0].labels
+
+
+def test_labels_are_replaced_added_and_removed(lab: Lab, run_cli: Run) -> None:
+    assert run_cli("devices", "label", "device-1", "desk-3", "wired").exit_code == 0
+    assert labels(lab) == ("desk-3", "wired")
+    changed = run_cli("devices", "label", "device-1", "--add", "new", "--remove", "desk-3")
+    assert "wired, new" in changed.stdout
+    assert labels(lab) == ("wired", "new")
+    run_cli("devices", "label", "device-1", "--add", "new")
+    assert labels(lab) == ("wired", "new")
+    run_cli("devices", "label", "device-1")
+    assert labels(lab) == ()
+
+
+def test_all_labels_and_changes_of_them_exclude_each_other(lab: Lab, run_cli: Run) -> None:
+    result = run_cli("devices", "label", "device-1", "desk-3", "--add", "wired")
+    assert (result.exit_code, labels(lab)) == (1, ())
+    assert "not both" in result.stderr
+
+
+def test_a_name_is_given_shown_and_then_understood(lab: Lab, run_cli: Run) -> None:
+    run_cli("devices", "name", "device-1", "left")
+    assert "left" in run_cli("devices", "list").stdout
+    assert run_cli("devices", "name", "left", "").exit_code == 0
+    assert lab.devices[0].name == ""
+
+
+def test_a_quarantine_needs_a_reason_and_tells_it(lab: Lab, run_cli: Run) -> None:
+    assert run_cli("devices", "quarantine", "device-1").exit_code != 0
+    run_cli("devices", "quarantine", "device-1", "--reason", "swollen battery")
+    assert "quarantined: swollen battery" in run_cli("devices", "list").stdout
+
+
+def test_undraining_and_releasing_say_when_the_other_still_holds(lab: Lab, run_cli: Run) -> None:
+    run_cli("devices", "quarantine", "device-1", "--reason", "swollen")
+    told = run_cli("devices", "undrain", "device-1").stderr
+    assert "stays quarantined" in told
+    assert "distillfarm devices release device-1" in told
+    lab.released = DeviceStatus.DRAINED
+    told = run_cli("devices", "release", "device-1").stderr
+    assert "distillfarm devices undrain device-1" in told
+    lab.released = DeviceStatus.IDLE
+    assert run_cli("devices", "release", "device-1").stderr == ""

@@ -123,6 +123,28 @@ class Lab(
         self.device = replace(self.device, status=DeviceStatus.IDLE, note="")
         return to_message(self.device, hardware_pb2.Device)
 
+    async def QuarantineDevice(
+        self, request: pb.QuarantineDeviceRequest, context: Any
+    ) -> hardware_pb2.Device:
+        self.device = replace(self.device, status=DeviceStatus.QUARANTINED, note=request.reason)
+        return to_message(self.device, hardware_pb2.Device)
+
+    async def ReleaseDevice(
+        self, request: pb.ReleaseDeviceRequest, context: Any
+    ) -> hardware_pb2.Device:
+        self.device = replace(self.device, status=DeviceStatus.IDLE, note="")
+        return to_message(self.device, hardware_pb2.Device)
+
+    async def NameDevice(self, request: pb.NameDeviceRequest, context: Any) -> hardware_pb2.Device:
+        self.device = replace(self.device, name=request.name)
+        return to_message(self.device, hardware_pb2.Device)
+
+    async def LabelDevice(
+        self, request: pb.LabelDeviceRequest, context: Any
+    ) -> hardware_pb2.Device:
+        self.device = replace(self.device, labels=tuple(request.labels))
+        return to_message(self.device, hardware_pb2.Device)
+
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Any) -> job_pb2.Job:
         wanted = from_message(request.request, JobRequest)
         job_id = self.keys.setdefault(wanted.idempotency_key, f"job-{len(self.keys) + 1}")

@@ -55,6 +55,14 @@ async def test_devices_are_listed_drained_and_undrained(client: Client) -> None:
     assert (await client.undrain("d1")).status is DeviceStatus.IDLE
 
 
+async def test_devices_are_named_labelled_quarantined_and_released(client: Client) -> None:
+    assert (await client.name_device("d1", "left")).name == "left"
+    assert (await client.label_device("d1", ["desk-3", "wired"])).labels == ("desk-3", "wired")
+    held = await client.quarantine("d1", "swollen")
+    assert (held.status, held.note) == (DeviceStatus.QUARANTINED, "swollen")
+    assert (await client.release("d1")).status is DeviceStatus.IDLE
+
+
 async def test_an_unknown_device_raises_what_the_controller_raised(client: Client) -> None:
     with pytest.raises(NotFound, match="device d9; see: distillfarm devices list"):
         await client.device("d9")

@@ -13,7 +13,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from simulated_agent import SimulatedAgent
 
+from distillfarm.domain.agent import Assign
 from distillfarm.domain.errors import (
+    AlreadyExists,
     FarmError,
     InvalidRequest,
     NotFound,
@@ -29,6 +31,7 @@ from distillfarm.wire.interceptors import domain_errors
 from distillfarm.wire.transport import ClientSecurity, create_channel
 from distillfarm.wire.v1 import job_pb2, study_pb2
 from distillfarm.wire.v1 import services_pb2 as pb
+from distillfarm.wire.v1.hardware_pb2 import DeviceStatus
 from distillfarm.wire.v1.services_pb2_grpc import (
     DevicesStub,
     EnrolmentStub,
@@ -154,6 +157,39 @@ async def test_what_does_not_exist_is_named(farm: Farm) -> None:
             await stream.read()
 
 
+async def test_devices_are_named_labelled_quarantined_and_released_by_any_word(
+    farm: Farm,
+) -> None:
+    devices = DevicesStub(farm.channel)
+    infos = [samples.device_info("R58"), samples.device_info("R59")]
+    async with SimulatedAgent(farm.address, "one", infos) as agent:
+        named = await devices.NameDevice(pb.NameDeviceRequest(device_id="R58", name="left"))
+        label = pb.LabelDeviceRequest(device_id="left", labels=["desk-3"])
+        labelled = await devices.LabelDevice(label)
+        assert (labelled.device_id, list(labelled.labels)) == (named.device_id, ["desk-3"])
+        listed = await devices.ListDevices(pb.ListDevicesRequest(selector="name=left"))
+        assert [each.device_id for each in listed.devices] == [named.device_id]
+        held = await devices.QuarantineDevice(
+            pb.QuarantineDeviceRequest(device_id="left", reason="swollen")
+        )
+        assert (DeviceStatus.Name(held.status), held.note) == (
+            "DEVICE_STATUS_QUARANTINED",
+            "swollen",
+        )
+        await submit(farm, replace(samples.request(digest=farm.blobs.put_bytes(b"m"))))
+        assert (await agent.expect(Assign)).lease.device_id != named.device_id
+        await submit(farm, samples.request("two", digest=farm.blobs.put_bytes(b"m")))
+        await devices.ReleaseDevice(pb.ReleaseDeviceRequest(device_id="left"))
+        assert (await agent.expect(Assign)).lease.device_id == named.device_id
+        for call, error in (
+            (devices.NameDevice(pb.NameDeviceRequest(device_id="R59", name="left")), AlreadyExists),
+            (devices.NameDevice(pb.NameDeviceRequest(device_id="R59", name="a,b")), InvalidRequest),
+            (devices.QuarantineDevice(pb.QuarantineDeviceRequest(device_id="R59")), InvalidRequest),
+        ):
+            with pytest.raises(error), domain_errors(farm.address):
+                await call
+
+
 async def test_credentials_are_asked_for_and_each_role_has_its_place(
     make_farm: FarmFactory,
 ) -> None:
@@ -175,9 +211,16 @@ async def test_credentials_are_asked_for_and_each_role_has_its_place(
             assert len(listed.devices) == 1
             await people.close(None)
         lab = create_channel(farm.address, agent)
-        drain = pb.DrainDeviceRequest(device_id=listed.devices[0].device_id)
-        with pytest.raises(PermissionDenied, match="user token"), domain_errors(farm.address):
-            await DevicesStub(lab).DrainDevice(drain)
+        device_id, stub = listed.devices[0].device_id, DevicesStub(lab)
+        for call in (
+            stub.DrainDevice(pb.DrainDeviceRequest(device_id=device_id)),
+            stub.NameDevice(pb.NameDeviceRequest(device_id=device_id)),
+            stub.LabelDevice(pb.LabelDeviceRequest(device_id=device_id)),
+            stub.QuarantineDevice(pb.QuarantineDeviceRequest(device_id=device_id, reason="x")),
+            stub.ReleaseDevice(pb.ReleaseDeviceRequest(device_id=device_id)),
+        ):
+            with pytest.raises(PermissionDenied, match="user token"), domain_errors(farm.address):
+                await call
         await lab.close(None)
 
 

@@ -6,9 +6,8 @@ import pytest
 from distillfarm.controller.statistics import cv_limit, over_launches, summarise, variation
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import ComputeUnit, Platform, Runtime, Target
-from distillfarm.domain.job import MeasureSpec
+from distillfarm.domain.job import ColdStart, MeasureSpec
 from distillfarm.domain.measurement import (
-    ColdStart,
     Energy,
     Launch,
     Measurement,

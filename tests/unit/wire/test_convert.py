@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from distillfarm import domain
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import ComputeUnit, Runtime, Target
-from distillfarm.domain.job import Lease, MeasureSpec
+from distillfarm.domain.job import ColdStart, Lease, MeasureSpec
 from distillfarm.domain.measurement import (
-    ColdStart,
     ContextEntry,
     Energy,
     Launch,

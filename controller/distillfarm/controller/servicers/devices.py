@@ -40,3 +40,29 @@ class Devices(DevicesServicer):
         only_users()
         device = await self._fleet.drain(request.device_id, drained=False)
         return to_message(device, hardware_pb2.Device)
+
+    async def NameDevice(self, request: pb.NameDeviceRequest, context: Any) -> hardware_pb2.Device:
+        only_users()
+        device = await self._fleet.name(request.device_id, request.name)
+        return to_message(device, hardware_pb2.Device)
+
+    async def LabelDevice(
+        self, request: pb.LabelDeviceRequest, context: Any
+    ) -> hardware_pb2.Device:
+        only_users()
+        device = await self._fleet.label(request.device_id, request.labels)
+        return to_message(device, hardware_pb2.Device)
+
+    async def QuarantineDevice(
+        self, request: pb.QuarantineDeviceRequest, context: Any
+    ) -> hardware_pb2.Device:
+        only_users()
+        device = await self._fleet.quarantine(request.device_id, request.reason)
+        return to_message(device, hardware_pb2.Device)
+
+    async def ReleaseDevice(
+        self, request: pb.ReleaseDeviceRequest, context: Any
+    ) -> hardware_pb2.Device:
+        only_users()
+        device = await self._fleet.release(request.device_id)
+        return to_message(device, hardware_pb2.Device)

@@ -12,7 +12,13 @@ from sqlmodel import Session, SQLModel, select
 from distillfarm.controller.store import tables
 from distillfarm.domain.errors import InvalidRequest, MissingExtra, WrongState
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = ()
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "ALTER TABLE device ADD COLUMN name VARCHAR NOT NULL DEFAULT ''",
+        "ALTER TABLE device ADD COLUMN quarantined BOOLEAN NOT NULL DEFAULT FALSE",
+        "ALTER TABLE device ADD COLUMN quarantine_note VARCHAR NOT NULL DEFAULT ''",
+    ),
+)
 """The statements that lead from schema version N + 1 to N + 2; a fresh database skips them all."""
 
 _BUSY_TIMEOUT_S = 30.0

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 import msgspec
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, or_, select
 
 from distillfarm.controller.store.database import Database
 from distillfarm.controller.store.tables import LIVE, CredentialRow, DeviceRow, LeaseRow
@@ -69,6 +69,33 @@ class DeviceStore(Database):
             row.drained, row.drain_note = drained, note if drained else ""
             return to_device(row, busy_devices(session, [device_id]))
 
+    def set_quarantined(
+        self, device_id: str, quarantined: bool, reason: str = "", *, keep: bool = False
+    ) -> Device:
+        """See ``protocol.Store``."""
+        with self.writing() as session:
+            row = device_row(session, device_id)
+            if not (keep and quarantined and row.quarantined):
+                row.quarantined, row.quarantine_note = quarantined, reason if quarantined else ""
+            return to_device(row, busy_devices(session, [device_id]))
+
+    def set_name(self, device_id: str, name: str) -> Device:
+        """See ``protocol.Store``."""
+        with self.writing() as session:
+            row = device_row(session, device_id)
+            taken = select(DeviceRow).where(
+                or_(col(DeviceRow.name) == name, col(DeviceRow.device_id) == name),
+                col(DeviceRow.device_id) != device_id,
+            )
+            other = session.exec(taken).first() if name else None
+            if other is not None:
+                raise AlreadyExists(
+                    f"{name!r} means {other.device_id} already; choose another name, or take it "
+                    f"away there first"
+                )
+            row.name = name
+            return to_device(row, busy_devices(session, [device_id]))
+
     def set_labels(self, device_id: str, labels: Sequence[str]) -> Device:
         """See ``protocol.Store``."""
         with self.writing() as session:
@@ -118,12 +145,7 @@ def busy_devices(session: Session, device_ids: Collection[str] = ()) -> frozense
 
 def to_device(row: DeviceRow, busy: Collection[str]) -> Device:
     """The domain's form of a row, given which devices have a live lease."""
-    if not row.online:
-        status, note = DeviceStatus.OFFLINE, row.offline_note
-    elif row.drained:
-        status, note = DeviceStatus.DRAINED, row.drain_note
-    else:
-        status, note = DeviceStatus.BUSY if row.device_id in busy else DeviceStatus.IDLE, ""
+    status, note = _standing(row, busy)
     return Device(
         row.device_id,
         row.agent_id,
@@ -132,7 +154,26 @@ def to_device(row: DeviceRow, busy: Collection[str]) -> Device:
         row.last_seen_s,
         msgspec.json.decode(row.labels, type=tuple[str, ...]),
         note,
+        row.name,
     )
+
+
+def _standing(row: DeviceRow, busy: Collection[str]) -> tuple[DeviceStatus, str]:
+    """The status, and why it is given no work: what lasts longest to mend goes first."""
+    reasons = [
+        (status, note)
+        for status, holds, note in (
+            (DeviceStatus.OFFLINE, not row.online, row.offline_note),
+            (DeviceStatus.QUARANTINED, row.quarantined, row.quarantine_note),
+            (DeviceStatus.DRAINED, row.drained, row.drain_note),
+        )
+        if holds
+    ]
+    if not reasons:
+        return DeviceStatus.BUSY if row.device_id in busy else DeviceStatus.IDLE, ""
+    (status, first), *others = reasons
+    also = (f"also {other.value}{f': {note}' if note else ''}" for other, note in others)
+    return status, "; ".join(filter(None, (first, *also)))
 
 
 def _fresh(device_id: str, agent_id: str) -> DeviceRow:

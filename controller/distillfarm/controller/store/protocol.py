@@ -46,6 +46,21 @@ class Store(Protocol):
     def set_drained(self, device_id: str, drained: bool, note: str = "") -> Device:
         """Drain or undrain; idempotent."""
 
+    def set_quarantined(
+        self, device_id: str, quarantined: bool, reason: str = "", *, keep: bool = False
+    ) -> Device:
+        """Quarantine or release, whether it is drained or not; idempotent.
+
+        With ``keep`` one that is quarantined already keeps its reason.
+        """
+
+    def set_name(self, device_id: str, name: str) -> Device:
+        """Name a device; an empty name takes it away.
+
+        Raises:
+            AlreadyExists: another device has the name, or it is another's id.
+        """
+
     def set_labels(self, device_id: str, labels: Sequence[str]) -> Device:
         """Replace the labels."""
 

@@ -28,6 +28,9 @@ class DeviceRow(SQLModel, table=True):
     last_token: int
     labels: str
     info: str
+    name: str = Field(default="")
+    quarantined: bool = Field(default=False)
+    quarantine_note: str = Field(default="")
 
 
 class JobRow(SQLModel, table=True):

@@ -179,7 +179,7 @@ class Enrolment:
 
 
 class DevicesStub:
-    """The lab's devices.
+    """The lab's devices. A device_id may also be a name or a serial that means one device.
     """
 
     def __init__(self, channel):
@@ -208,10 +208,30 @@ class DevicesStub:
                 request_serializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.UndrainDeviceRequest.SerializeToString,
                 response_deserializer=distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.FromString,
                 _registered_method=True)
+        self.NameDevice = channel.unary_unary(
+                '/distillfarm.v1.Devices/NameDevice',
+                request_serializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.NameDeviceRequest.SerializeToString,
+                response_deserializer=distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.FromString,
+                _registered_method=True)
+        self.LabelDevice = channel.unary_unary(
+                '/distillfarm.v1.Devices/LabelDevice',
+                request_serializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.LabelDeviceRequest.SerializeToString,
+                response_deserializer=distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.FromString,
+                _registered_method=True)
+        self.QuarantineDevice = channel.unary_unary(
+                '/distillfarm.v1.Devices/QuarantineDevice',
+                request_serializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.QuarantineDeviceRequest.SerializeToString,
+                response_deserializer=distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.FromString,
+                _registered_method=True)
+        self.ReleaseDevice = channel.unary_unary(
+                '/distillfarm.v1.Devices/ReleaseDevice',
+                request_serializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.ReleaseDeviceRequest.SerializeToString,
+                response_deserializer=distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.FromString,
+                _registered_method=True)
 
 
 class DevicesServicer:
-    """The lab's devices.
+    """The lab's devices. A device_id may also be a name or a serial that means one device.
     """
 
     def ListDevices(self, request, context):
@@ -234,6 +254,31 @@ class DevicesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UndrainDevice(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def NameDevice(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LabelDevice(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QuarantineDevice(self, request, context):
+        """Holds it for unfit until it is released, drained or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseDevice(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -262,6 +307,26 @@ def add_DevicesServicer_to_server(servicer, server):
                     request_deserializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.UndrainDeviceRequest.FromString,
                     response_serializer=distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.SerializeToString,
             ),
+            'NameDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.NameDevice,
+                    request_deserializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.NameDeviceRequest.FromString,
+                    response_serializer=distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.SerializeToString,
+            ),
+            'LabelDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.LabelDevice,
+                    request_deserializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.LabelDeviceRequest.FromString,
+                    response_serializer=distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.SerializeToString,
+            ),
+            'QuarantineDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.QuarantineDevice,
+                    request_deserializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.QuarantineDeviceRequest.FromString,
+                    response_serializer=distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.SerializeToString,
+            ),
+            'ReleaseDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseDevice,
+                    request_deserializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.ReleaseDeviceRequest.FromString,
+                    response_serializer=distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'distillfarm.v1.Devices', rpc_method_handlers)
@@ -271,7 +336,7 @@ def add_DevicesServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Devices:
-    """The lab's devices.
+    """The lab's devices. A device_id may also be a name or a serial that means one device.
     """
 
     @staticmethod
@@ -371,6 +436,114 @@ class Devices:
             target,
             '/distillfarm.v1.Devices/UndrainDevice',
             distillfarm_dot_wire_dot_v1_dot_services__pb2.UndrainDeviceRequest.SerializeToString,
+            distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NameDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/distillfarm.v1.Devices/NameDevice',
+            distillfarm_dot_wire_dot_v1_dot_services__pb2.NameDeviceRequest.SerializeToString,
+            distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LabelDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/distillfarm.v1.Devices/LabelDevice',
+            distillfarm_dot_wire_dot_v1_dot_services__pb2.LabelDeviceRequest.SerializeToString,
+            distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QuarantineDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/distillfarm.v1.Devices/QuarantineDevice',
+            distillfarm_dot_wire_dot_v1_dot_services__pb2.QuarantineDeviceRequest.SerializeToString,
+            distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/distillfarm.v1.Devices/ReleaseDevice',
+            distillfarm_dot_wire_dot_v1_dot_services__pb2.ReleaseDeviceRequest.SerializeToString,
             distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.FromString,
             options,
             channel_credentials,

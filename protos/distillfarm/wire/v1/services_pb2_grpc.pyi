@@ -86,7 +86,7 @@ class EnrolmentServicer(metaclass=_abc_1.ABCMeta):
 def add_EnrolmentServicer_to_server(servicer: EnrolmentServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class DevicesStub:
-    """The lab's devices."""
+    """The lab's devices. A device_id may also be a name or a serial that means one device."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -97,10 +97,15 @@ class DevicesStub:
     DrainDevice: _grpc.UnaryUnaryMultiCallable[_services_pb2.DrainDeviceRequest, _hardware_pb2.Device]
     """Finishes what runs there and gives it nothing more."""
     UndrainDevice: _grpc.UnaryUnaryMultiCallable[_services_pb2.UndrainDeviceRequest, _hardware_pb2.Device]
+    NameDevice: _grpc.UnaryUnaryMultiCallable[_services_pb2.NameDeviceRequest, _hardware_pb2.Device]
+    LabelDevice: _grpc.UnaryUnaryMultiCallable[_services_pb2.LabelDeviceRequest, _hardware_pb2.Device]
+    QuarantineDevice: _grpc.UnaryUnaryMultiCallable[_services_pb2.QuarantineDeviceRequest, _hardware_pb2.Device]
+    """Holds it for unfit until it is released, drained or not."""
+    ReleaseDevice: _grpc.UnaryUnaryMultiCallable[_services_pb2.ReleaseDeviceRequest, _hardware_pb2.Device]
 
 @_typing.type_check_only
 class DevicesAsyncStub(DevicesStub):
-    """The lab's devices."""
+    """The lab's devices. A device_id may also be a name or a serial that means one device."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListDevices: _aio.UnaryUnaryMultiCallable[_services_pb2.ListDevicesRequest, _services_pb2.ListDevicesReply]  # type: ignore[assignment]
@@ -108,9 +113,14 @@ class DevicesAsyncStub(DevicesStub):
     DrainDevice: _aio.UnaryUnaryMultiCallable[_services_pb2.DrainDeviceRequest, _hardware_pb2.Device]  # type: ignore[assignment]
     """Finishes what runs there and gives it nothing more."""
     UndrainDevice: _aio.UnaryUnaryMultiCallable[_services_pb2.UndrainDeviceRequest, _hardware_pb2.Device]  # type: ignore[assignment]
+    NameDevice: _aio.UnaryUnaryMultiCallable[_services_pb2.NameDeviceRequest, _hardware_pb2.Device]  # type: ignore[assignment]
+    LabelDevice: _aio.UnaryUnaryMultiCallable[_services_pb2.LabelDeviceRequest, _hardware_pb2.Device]  # type: ignore[assignment]
+    QuarantineDevice: _aio.UnaryUnaryMultiCallable[_services_pb2.QuarantineDeviceRequest, _hardware_pb2.Device]  # type: ignore[assignment]
+    """Holds it for unfit until it is released, drained or not."""
+    ReleaseDevice: _aio.UnaryUnaryMultiCallable[_services_pb2.ReleaseDeviceRequest, _hardware_pb2.Device]  # type: ignore[assignment]
 
 class DevicesServicer(metaclass=_abc_1.ABCMeta):
-    """The lab's devices."""
+    """The lab's devices. A device_id may also be a name or a serial that means one device."""
 
     @_abc_1.abstractmethod
     def ListDevices(
@@ -138,6 +148,35 @@ class DevicesServicer(metaclass=_abc_1.ABCMeta):
     def UndrainDevice(
         self,
         request: _services_pb2.UndrainDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hardware_pb2.Device, _abc.Awaitable[_hardware_pb2.Device]]: ...
+
+    @_abc_1.abstractmethod
+    def NameDevice(
+        self,
+        request: _services_pb2.NameDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hardware_pb2.Device, _abc.Awaitable[_hardware_pb2.Device]]: ...
+
+    @_abc_1.abstractmethod
+    def LabelDevice(
+        self,
+        request: _services_pb2.LabelDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hardware_pb2.Device, _abc.Awaitable[_hardware_pb2.Device]]: ...
+
+    @_abc_1.abstractmethod
+    def QuarantineDevice(
+        self,
+        request: _services_pb2.QuarantineDeviceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_hardware_pb2.Device, _abc.Awaitable[_hardware_pb2.Device]]:
+        """Holds it for unfit until it is released, drained or not."""
+
+    @_abc_1.abstractmethod
+    def ReleaseDevice(
+        self,
+        request: _services_pb2.ReleaseDeviceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_hardware_pb2.Device, _abc.Awaitable[_hardware_pb2.Device]]: ...
 
