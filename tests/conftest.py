@@ -9,6 +9,11 @@ from collections.abc import Generator
 
 import pytest
 
+# No test's agent looks for the phones of who runs the tests, or starts an adb server that stays:
+# those with phones name the port of a server of their own.
+os.environ.setdefault("DISTILLFARM_AGENT_ADB_PORT", "1")
+os.environ.setdefault("DISTILLFARM_AGENT_ADB_START", "false")
+
 NO_SKIPS = os.environ.get("DISTILLFARM_NO_SKIPS") == "1"
 
 

@@ -1,5 +1,6 @@
 """``distillfarm doctor``: what works on this computer, and what to do about the rest."""
 
+import importlib
 import platform
 import re
 import shutil
@@ -14,6 +15,7 @@ import msgspec
 import typer
 from rich.text import Text
 
+from distillfarm.agent.settings import AgentSettings
 from distillfarm.cli import formats
 from distillfarm.cli.connection import connected, run
 from distillfarm.cli.console import harmless, output, write
@@ -71,6 +73,7 @@ def doctor(*, connection: Connection, as_json: JsonOption = False) -> None:
         *_farm(connection),
         _disk(connection.state_dir),
         _power(_POWER_ZONES),
+        *_android(connection.state_dir),
         *_tools(),
     ]
     if as_json:
@@ -204,8 +207,24 @@ def _power(zones: Path) -> Check:
     return Check("power meter", State.OK, f"RAPL, {len(counters)} counters")
 
 
+def _android(state_dir: Path) -> Iterator[Check]:
+    """What the agent's Android side finds on this computer, as the agent is set up here."""
+    try:
+        checkup = importlib.import_module("distillfarm.agent.drivers.android.checkup")
+    except ImportError:
+        # The line of the extra `agent` says what to do.
+        return
+    states = {
+        checkup.Grade.GOOD: State.OK,
+        checkup.Grade.POOR: State.WARN,
+        checkup.Grade.BAD: State.FAIL,
+    }
+    for found in checkup.checkup(AgentSettings(state_dir=state_dir)):
+        yield Check(found.subject, states[found.grade], found.text, found.remedy)
+
+
 def _tools() -> Iterator[Check]:
-    for tool, purpose in (("adb", "Android phones"), ("usbmuxd", "iPhones")):
+    for tool, purpose in (("usbmuxd", "iPhones"),):
         path = shutil.which(tool)
         finding = path or f"not found; not needed to measure on this computer, only for {purpose}"
         yield Check(tool, State.OK, finding)

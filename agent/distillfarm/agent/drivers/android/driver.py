@@ -63,6 +63,8 @@ class AndroidDriver:
         self._looks: deque[tuple[float, State]] = deque(maxlen=_LOOKS)
         self._known: DeviceInfo | None = None
         self._flavour = ""
+        self._clock_offset_s: float | None = None
+        self._sent: dict[tuple[Path, str, int, int], str] = {}
 
     @property
     def serial(self) -> str:
@@ -85,8 +87,9 @@ class AndroidDriver:
         try:
             await self._line.settle()
             self._same_build()
-            self._flavour = await self._line.ask(commands.flavour)
             await self._line.ask(jobs.end_all, JOBS)
+            self._flavour = await self._line.ask(commands.flavour)
+            self._clock_offset_s = await self._line.ask(commands.clock_offset_s)
             await self._line.ask(self._guard.prepare)
             self._entered = True
         except BaseException:
@@ -108,6 +111,7 @@ class AndroidDriver:
                 raise
         finally:
             self._entered = False
+            self._sent.clear()
             self._door.release()
 
     async def probe(self) -> DeviceInfo:
@@ -125,7 +129,11 @@ class AndroidDriver:
     async def push(self, source: Path, name: str) -> str:
         """Send a file once; see ``files.Cache.push``."""
         self._inside()
-        return await self._line.ask(self._cache.push, source, name)
+        found = await asyncio.to_thread(source.stat)
+        key = source, name, found.st_size, found.st_mtime_ns
+        if key not in self._sent:
+            self._sent[key] = await self._line.ask(self._cache.push, source, name)
+        return self._sent[key]
 
     async def pull(self, remote: str, destination: Path) -> None:
         """Fetch one of the files that were pushed.
@@ -155,9 +163,8 @@ class AndroidDriver:
         program = await asyncio.to_thread(self._apps, app, arguments, self._flavour)
         paths = {each: await self.push(each, each.name) for each in program.files}
         command = _command(program, paths, arguments, environment)
-        offset_s = await self._line.ask(commands.clock_offset_s)
-        job = await self._line.ask(_begin, command, timeout_s)
-        run = PhoneRun(self._line, job, offset_s)
+        job = await self._line.ask(_Beginning(command, timeout_s))
+        run = PhoneRun(self._line, job, self._clock_offset_s)
         self._running.append(run)
         return run
 
@@ -203,11 +210,19 @@ class AndroidDriver:
             )
 
 
-def _begin(device: AdbDevice, command: str, timeout_s: float) -> Job:
-    """Start a job in a folder of its own; what an attempt before may have started is ended."""
-    jobs.end_all(device, JOBS)
-    shell.run(device, f"mkdir -p {JOBS}")
-    return jobs.start(device, f"{JOBS}/{secrets.token_hex(6)}", command, timeout_s, OUTPUT_BYTES)
+class _Beginning:
+    """Starts a job in a folder of its own; what an attempt before may have started is ended."""
+
+    def __init__(self, command: str, timeout_s: float) -> None:
+        self._command, self._timeout_s = command, timeout_s
+        self._tried = False
+
+    def __call__(self, device: AdbDevice) -> Job:
+        if self._tried:
+            jobs.end_all(device, JOBS)
+        self._tried = True
+        folder = f"{JOBS}/{secrets.token_hex(6)}"
+        return jobs.start(device, folder, self._command, self._timeout_s, OUTPUT_BYTES)
 
 
 def _command(

@@ -7,11 +7,12 @@ stream when the stream closes, and keeps a stream open as long as anything holds
 import shlex
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import PurePosixPath
 
 from adbutils import AdbDevice
 
-from distillfarm.agent.drivers.android import readings, shell
-from distillfarm.domain.errors import DeviceOffline, InvalidRequest
+from distillfarm.agent.drivers.android import faults, readings, shell
+from distillfarm.domain.errors import DeviceOffline, InvalidRequest, NoCapacity
 
 # What `ulimit -f` counts in, in mksh as in dash.
 _BLOCK_BYTES = 512
@@ -79,21 +80,24 @@ def start(
 ) -> Job:
     """Start ``command``, a line of shell, in the new ``folder`` on the phone; returns at once.
 
+    Folders above it are made.
+
     After ``limit_s`` it is ended on the phone itself, with or without a link. A file that it
     writes, its output too, may have ``output_bytes``; more ends it with SIGXFSZ (153).
 
     Raises:
         InvalidRequest: the folder exists or cannot be made.
+        NoCapacity: the phone's disk is full.
         DeviceOffline, DeviceTimeout: see ``shell.run``; the job may have been started all the
             same, which ``progress`` tells.
     """
     program = _PROGRAM.format(
         limit_s=f"{limit_s:.3f}", blocks=max(1, output_bytes // _BLOCK_BYTES), command=command
     )
-    place = shlex.quote(folder)
+    place, above = shlex.quote(folder), shlex.quote(str(PurePosixPath(folder).parent))
     result = shell.run(
         device,
-        f"mkdir {place} && cd {place} && {readings.BOOT_COMMAND} && "
+        f"mkdir -p {above} && mkdir {place} && cd {place} && {readings.BOOT_COMMAND} && "
         f"{{ {_MARK}={place} setsid sh -c {shlex.quote(program)} "
         "</dev/null >/dev/null 2>&1 & } && "
         # Until it has left the stream's session it would be ended together with the stream.
@@ -102,6 +106,8 @@ def start(
     boot_id, _, pid = result.text.strip().rpartition("\n")
     if result.code != 0 or not pid.isdecimal():
         words = result.stderr.decode(errors="replace").strip()
+        if faults.classify(words) is faults.DISK_FULL:
+            raise NoCapacity(f"{device.serial}: {words}; {faults.DISK_FULL.remedy}")
         raise InvalidRequest(f"{device.serial}: no job in {folder}: {words}; name a new folder")
     return Job(folder, readings.boot_id(boot_id) or "", int(pid))
 
@@ -183,7 +189,8 @@ def _sweep(device: AdbDevice, folder: str, search: str) -> None:
     shell.run(
         device,
         "i=0; while [ $i -lt 50 ]; do i=$((i + 1)); "
-        f"p=$({search} /proc/[0-9]*/environ | tr -dc '0-9\\n'); "
+        f"p=; for f in $({search} /proc/[0-9]*/environ); do "
+        'f=${f#/proc/}; p="$p ${f%/environ}"; done; '
         '[ -n "$p" ] || break; kill -9 $p 2>/dev/null; sleep 0.02; done; '
         f"rm -rf {shlex.quote(folder)}",
         timeout_s=30.0,

@@ -1,6 +1,7 @@
 """Finds the Android phones that adb lists on this computer, and keeps those on the network."""
 
 import asyncio
+import re
 import shutil
 import socket
 import subprocess
@@ -9,7 +10,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import adbutils
 import structlog
 
 from distillfarm.agent.drivers.android import faults, gates, link, shell
@@ -123,8 +123,6 @@ class AndroidSource:
 
     def _new(self, serial: str) -> _Phone:
         settings = self._settings
-        folder = settings.folder / "android"
-        name = serial.replace("/", "_").replace(":", "_")
         by_network = ":" in serial
         line = PhoneLine(
             self._client,
@@ -133,9 +131,9 @@ class AndroidSource:
             patience_s=settings.link_patience_s,
             revive=reviver(settings.revive_command, serial),
         )
-        guard = SettingsGuard(folder / f"{name}.settings.json", by_cable=not by_network)
+        guard = SettingsGuard(_kept(settings, serial, "settings"), by_cable=not by_network)
         driver = AndroidDriver(line, guard, stored_apps(self._store), TARGETS)
-        history = ChargeHistory(folder / f"{name}.charge.json")
+        history = charge_history(settings, serial)
 
         async def fares() -> DeviceHealth:
             state = await driver.look(newer_than_s=_HEALTH_AGE_S)
@@ -184,6 +182,17 @@ class AndroidSource:
                 _log.warning("phone cannot be used", device=subject, reason=trouble)
 
 
+def charge_history(settings: AgentSettings, serial: str) -> ChargeHistory:
+    """Since when a phone's battery has been full, as this agent saw it."""
+    return ChargeHistory(_kept(settings, serial, "charge"))
+
+
+def _kept(settings: AgentSettings, serial: str, what: str) -> Path:
+    """A file about one phone that outlives the agent."""
+    name = re.sub(r"[^\w.-]", "_", serial)
+    return settings.folder / "android" / f"{name}.{what}.json"
+
+
 def listens(port: int) -> bool:
     """Whether an adb server runs; asked without adbutils, which would start one."""
     try:
@@ -195,7 +204,10 @@ def listens(port: int) -> bool:
 
 def start_server(port: int) -> bool:
     """Start an adb server as adb itself does; whether it runs now."""
-    program = shutil.which("adb") or adbutils.adb_path()
+    program = shutil.which("adb")
+    if program is None:
+        # A computer with phones has adb; the one inside adbutils is not started unasked.
+        return False
     try:
         subprocess.run(
             [program, "-P", str(port), "start-server"],
@@ -206,5 +218,5 @@ def start_server(port: int) -> bool:
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        _log.warning("no adb server", program=str(Path(program)), reason=str(error))
+        _log.warning("no adb server", program=program, reason=str(error))
     return listens(port)
