@@ -13,6 +13,7 @@ from distillfarm.cli import (
     inspection,
     matrix,
     measuring,
+    profiles,
     servers,
     studies,
     up,
@@ -64,6 +65,7 @@ app.add_typer(studies.app, name="study")
 app.command()(measuring.measure)
 app.command("inspect")(inspection.inspect_model)
 app.add_typer(devices.app, name="devices")
+app.add_typer(profiles.app, name="profiles")
 app.command()(matrix.matrix)
 app.add_typer(bundles.app, name="bundle")
 app.command()(doctor.doctor)
