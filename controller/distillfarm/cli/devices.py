@@ -5,9 +5,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from distillfarm.cli import formats
 from distillfarm.cli.connection import connected, run
-from distillfarm.cli.console import output, row, say, show, table, write
+from distillfarm.cli.console import output, say, show, write
+from distillfarm.cli.device_tables import device_details, device_list
 from distillfarm.cli.options import Connection, JsonOption, with_connection
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import Device, DeviceStatus
@@ -35,7 +35,7 @@ def list_devices(
     ] = "*",
     as_json: JsonOption = False,
 ) -> None:
-    """List devices with what runs on them."""
+    """List devices with how they fare and what runs on them."""
 
     async def work() -> list[Device]:
         async with connected(connection) as client:
@@ -44,8 +44,10 @@ def list_devices(
     devices = run(work())
     if as_json:
         write(msgspec.json.encode(devices))
+    elif devices:
+        output().print(device_list(devices))
     else:
-        _print_list(devices)
+        show("no devices; start an agent on the computer that they hang on: distillfarm agent")
 
 
 @app.command("show")
@@ -53,7 +55,7 @@ def list_devices(
 def show_device(
     *, connection: Connection, device_id: _DeviceId, as_json: JsonOption = False
 ) -> None:
-    """Show one device with its runtimes."""
+    """Show one device with its hardware, its health and its runtimes."""
 
     async def work() -> Device:
         async with connected(connection) as client:
@@ -180,61 +182,8 @@ def _warn_if(device: Device, status: DeviceStatus) -> None:
         say(f"{device.device_id} stays {status.value}: {_STAYS[status]} {device.device_id}")
 
 
-def _print_list(devices: list[Device]) -> None:
-    if not devices:
-        show("no devices; start an agent on the computer that they hang on: distillfarm agent")
-        return
-    made = table(
-        "", "id", "name", "status", "platform", "model", "chipset", "system", "runs", "labels"
-    )
-    for device in devices:
-        info = device.info
-        row(
-            made,
-            device.device_id,
-            device.name,
-            _status(device),
-            info.platform.value + (" (emulated)" if info.emulated else ""),
-            info.model,
-            str(info.chipset),
-            info.os_name,
-            ", ".join(str(each.target) for each in info.runtimes if each.works) or "nothing",
-            ", ".join(device.labels),
-        )
-    output().print(made)
-
-
 def _print(device: Device, as_json: bool) -> None:
     if as_json:
         write(msgspec.json.encode(device))
-        return
-    info = device.info
-    facts = (
-        ("id", device.device_id),
-        ("name", device.name or "none"),
-        ("serial", info.serial),
-        ("agent", device.agent_id),
-        ("status", _status(device)),
-        ("last seen", formats.moment(device.last_seen_s)),
-        ("platform", info.platform.value + (" (emulated)" if info.emulated else "")),
-        ("model", info.model),
-        ("chipset", str(info.chipset)),
-        ("system", f"{info.os_name}, build {info.os_build}"),
-        ("cores", str(info.cores)),
-        ("memory", formats.byte_count(info.memory_bytes)),
-        ("labels", ", ".join(device.labels) or "none"),
-    )
-    made = table("", "", "")
-    made.show_header = False
-    for name, value in facts:
-        row(made, name, value)
-    runtimes = table("Runtimes", "target", "version", "works")
-    for each in info.runtimes:
-        row(
-            runtimes, str(each.target), each.version, "yes" if each.works else f"no: {each.refusal}"
-        )
-    output().print(made, runtimes, sep="\n\n")
-
-
-def _status(device: Device) -> str:
-    return f"{device.status.value}{f': {device.note}' if device.note else ''}"
+    else:
+        output().print(device_details(device))

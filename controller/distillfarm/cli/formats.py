@@ -3,15 +3,18 @@
 from datetime import UTC, datetime
 
 from distillfarm.controller.quantities import (
+    battery,
     bounds,
     byte_count,
     bytes_with_interval,
     number,
+    temperature,
     with_interval,
 )
 from distillfarm.domain.measurement import Energy
 
 __all__ = [
+    "battery",
     "bounds",
     "byte_count",
     "bytes_with_interval",
@@ -19,6 +22,7 @@ __all__ = [
     "energy",
     "moment",
     "number",
+    "temperature",
     "with_interval",
 ]
 

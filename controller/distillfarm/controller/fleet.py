@@ -9,6 +9,7 @@ import structlog
 
 from distillfarm.controller.assigning import Assigner
 from distillfarm.controller.changes import Changes, wait
+from distillfarm.controller.health import Vitals, new_trouble
 from distillfarm.controller.memory import Memory, News
 from distillfarm.controller.metrics import FarmMetrics
 from distillfarm.controller.naming import check_labels, check_name, check_reason, meant
@@ -18,6 +19,7 @@ from distillfarm.controller.store.protocol import Store
 from distillfarm.domain.agent import (
     Abandon,
     Ack,
+    HealthReport,
     Heartbeat,
     Hello,
     Inventory,
@@ -33,7 +35,8 @@ from distillfarm.domain.errors import (
     Unavailable,
     WrongState,
 )
-from distillfarm.domain.hardware import Device, matches
+from distillfarm.domain.hardware import Device, DeviceHealth, matches
+from distillfarm.domain.ids import derived_id
 from distillfarm.domain.job import Job, JobRequest
 from distillfarm.wire.session import FromAgent
 
@@ -62,6 +65,11 @@ class Fleet:
         """Where news of jobs, by their id, can be heard."""
         return self._memory.changes
 
+    @property
+    def vitals(self) -> Vitals:
+        """How the devices fare."""
+        return self._memory.vitals
+
     async def start(self) -> None:
         """Learn what an earlier controller left behind, and begin to assign."""
         memory = self._memory
@@ -72,7 +80,7 @@ class Fleet:
             return memory.everything()
 
         await memory.change(remembered, memory.learn)
-        memory.metrics.watch(memory.state)
+        memory.metrics.watch(memory.state, memory.vitals)
         self._assigner.start()
 
     def hang_up(self) -> None:
@@ -192,6 +200,7 @@ class Fleet:
 
     def _seen(self, device: Device) -> Device:
         session = self._memory.sessions.get(device.agent_id)
+        device = self._memory.vitals.on(device)
         if session is None:
             return device
         return replace(device, last_seen_s=max(device.last_seen_s, session.heard_s))
@@ -242,12 +251,29 @@ class Fleet:
             session.send(Ack(message.lease))
         elif isinstance(message, Inventory):
             await memory.change(lambda: self._report(session.agent_id, message), memory.learn)
+        elif isinstance(message, HealthReport):
+            for health in message.devices:
+                await self._tend(derived_id("device", session.agent_id, health.serial), health)
         else:
             raise InvalidRequest("a session has one Hello; open another session")
 
     async def leave(self, session: Session) -> None:
         """See ``sessions.Host``."""
         await self._assigner.close(session)
+
+    async def _tend(self, device_id: str, health: DeviceHealth) -> None:
+        """Take in how a device fares; one with a trouble that is news is quarantined."""
+        memory = self._memory
+        if device_id not in memory.state.devices:
+            return  # It was unplugged on the way.
+        trouble = new_trouble(memory.vitals.of(device_id), health)
+        if trouble:
+            _log.warning("device quarantined", device=device_id, reason=trouble)
+            await memory.change(
+                lambda: memory.store.set_quarantined(device_id, True, trouble, keep=True),
+                memory.learn_device,
+            )
+        memory.vitals.put(device_id, health)
 
     def _replace(self, agent_id: str) -> None:
         old = self._memory.sessions.pop(agent_id, None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from distillfarm.controller.changes import Changes
+from distillfarm.controller.health import Vitals
 from distillfarm.controller.metrics import FarmMetrics
 from distillfarm.controller.scheduling.policy import progress_text
 from distillfarm.controller.scheduling.state import FarmState
@@ -35,13 +36,17 @@ class News:
 
 
 class Memory:
-    """Devices, unfinished jobs, live leases and sessions; ``awake`` is set at every change."""
+    """Devices and how they fare, unfinished jobs, live leases and sessions.
+
+    ``awake`` is set at every change that may let a job be assigned.
+    """
 
     def __init__(self, store: Store, metrics: FarmMetrics, now: Callable[[], float]) -> None:
         self.store = store
         self.metrics = metrics
         self.now = now
         self.state = FarmState()
+        self.vitals = Vitals()
         self.sessions: dict[str, Session] = {}
         self.jobs: dict[str, Job] = {}
         self.live: dict[str, Lease] = {}

@@ -1,16 +1,23 @@
 """What Prometheus can ask of a controller."""
 
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, make_asgi_app
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from distillfarm.controller.health import Vitals
 from distillfarm.controller.scheduling.state import FarmState
-from distillfarm.domain.hardware import DeviceStatus
+from distillfarm.domain.hardware import Device, DeviceHealth, DeviceStatus
 from distillfarm.domain.job import JobState
+
+_VITALS: tuple[tuple[str, str, Callable[[DeviceHealth], float | None]], ...] = (
+    ("battery_percent", "Charge of the battery.", lambda health: health.battery_percent),
+    ("temperature_celsius", "Temperature of the body.", lambda health: health.temperature_c),
+    ("throttling", "From 0, none, to 6, shutting down.", lambda health: health.throttling),
+)
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -33,11 +40,12 @@ class FarmMetrics(Collector):
             registry=self.registry,
         )
         self._state = FarmState()
+        self._vitals = Vitals()
         self.registry.register(self)
 
-    def watch(self, state: FarmState) -> None:
-        """Count this farm's devices and jobs at every collection."""
-        self._state = state
+    def watch(self, state: FarmState, vitals: Vitals) -> None:
+        """Count this farm's devices and jobs, and tell how devices fare, at every collection."""
+        self._state, self._vitals = state, vitals
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """See ``prometheus_client.registry.Collector``."""
@@ -50,6 +58,21 @@ class FarmMetrics(Collector):
         jobs.add_metric([JobState.QUEUED.value], len(self._state.waiting))
         jobs.add_metric([JobState.RUNNING.value], self._state.running_by_study.total())
         yield jobs
+        yield from self._fare(list(self._state.devices.values()))
+
+    def _fare(self, devices: Sequence[Device]) -> Iterator[GaugeMetricFamily]:
+        """What connected devices tell of themselves; an absent one's last word is no reading."""
+        present = [each for each in devices if each.status is not DeviceStatus.OFFLINE]
+        for quantity, text, read in _VITALS:
+            gauge = GaugeMetricFamily(
+                f"distillfarm_device_{quantity}", text, labels=["device", "name"]
+            )
+            for device in present:
+                health = self._vitals.of(device.device_id)
+                value = None if health is None else read(health)
+                if value is not None:
+                    gauge.add_metric([device.device_id, device.name], value)
+            yield gauge
 
     def app(self) -> AsgiApp:
         """An ASGI application that answers with the metrics, to be mounted by the web pages."""

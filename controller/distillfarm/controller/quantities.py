@@ -2,8 +2,11 @@
 
 import math
 
+from distillfarm.domain.hardware import DeviceHealth
 from distillfarm.domain.interval import Interval
 
+THROTTLING = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
+"""Android's words for its thermal states 0 to 6 (``PowerManager.THERMAL_STATUS_*``)."""
 _BYTE_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "KB"))
 
 
@@ -40,3 +43,21 @@ def bytes_with_interval(interval: Interval) -> str:
     """``61.2 [60.9, 61.4] MB``, all in the unit of the value."""
     factor, unit = next((each for each in _BYTE_UNITS if interval.value >= each[0]), (1.0, "B"))
     return f"{with_interval(interval, 1 / factor)} {unit}"
+
+
+def battery(health: DeviceHealth | None) -> str:
+    """``81 % charging``; empty where the device tells nothing."""
+    if health is None:
+        return ""
+    percent = "" if health.battery_percent is None else f"{health.battery_percent:.0f} %"
+    return " ".join(filter(None, (percent, health.battery)))
+
+
+def temperature(health: DeviceHealth | None) -> str:
+    """``41.2 °C, severe throttling``; empty where the device tells nothing."""
+    if health is None:
+        return ""
+    degrees = "" if health.temperature_c is None else f"{health.temperature_c:.1f} °C"
+    level = health.throttling or 0
+    word = THROTTLING[level] if 0 <= level < len(THROTTLING) else str(level)
+    return ", ".join(filter(None, (degrees, f"{word} throttling" if level else "")))

@@ -89,7 +89,13 @@ async def serve(
         )
         await stack.enter_async_context(_answering(server, names, fleet, settings.grace_s))
         if settings.web_listen:
-            app = create_app(store, blobs, authenticate=authenticate, metrics=metrics.app())
+            app = create_app(
+                store,
+                blobs,
+                authenticate=authenticate,
+                metrics=metrics.app(),
+                vitals=fleet.vitals,
+            )
             pages = serve_pages(app, settings)
             _log.info("web pages", address=await stack.enter_async_context(pages))
         _log.info("controller serves", address=address, asks_credentials=gatekeeper.asks)

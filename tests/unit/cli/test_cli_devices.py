@@ -1,11 +1,12 @@
 import json
+import time
 from dataclasses import replace
 
 import msgspec
 from cli_lab import Lab, Run
 from farm_samples import device_info
 
-from distillfarm.domain.hardware import Device, DeviceStatus
+from distillfarm.domain.hardware import Cluster, Device, DeviceHealth, DeviceStatus, Gpu
 
 
 def test_list_shows_what_runs_where(lab: Lab, run_cli: Run) -> None:
@@ -116,3 +117,33 @@ def test_undraining_and_releasing_say_when_the_other_still_holds(lab: Lab, run_c
     assert "distillfarm devices undrain device-1" in told
     lab.released = DeviceStatus.IDLE
     assert run_cli("devices", "release", "device-1").stderr == ""
+
+
+def test_list_shows_how_devices_fare_and_how_old_that_is(lab: Lab, run_cli: Run) -> None:
+    fresh = DeviceHealth("phone-1", time.time(), 81.0, "charging", 41.2, 3)
+    lab.devices = [replace(lab.devices[0], health=fresh)]
+    shown = run_cli("devices", "list").stdout
+    assert "81 % charging" in shown
+    assert "41.2 °C, severe throttling" in shown
+    assert "ago" not in shown
+    lab.devices = [replace(lab.devices[0], health=replace(fresh, seen_at_s=time.time() - 7500))]
+    assert "81 % charging (2 h 05 min ago)" in run_cli("devices", "list").stdout
+
+
+def test_show_tells_clusters_graphics_libraries_and_health(lab: Lab, run_cli: Run) -> None:
+    info = replace(
+        lab.devices[0].info,
+        codename="husky",
+        board="zuma",
+        clusters=(Cluster(1_704_000, (0, 1, 2, 3)), Cluster(2_914_000, (8,))),
+        gpu=Gpu("ARM", "Mali-G715", "v1.r43p0"),
+        npu_libraries=("libedgetpu_util.so",),
+    )
+    health = DeviceHealth("phone-1", 1e9, trouble="the disk is full")
+    lab.devices = [replace(lab.devices[0], info=info, health=health)]
+    shown = run_cli("devices", "show", "device-1").stdout
+    for text in (
+        "husky", "zuma", "4x1.70 GHz, mask f, cores 0, 1, 2, 3", "mask 100",
+        "ARM Mali-G715, driver v1.r43p0", "libedgetpu_util.so", "the disk is full", "not told",
+    ):  # fmt: skip
+        assert text in shown

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from simulated_agent import SimulatedAgent
 
-from distillfarm.domain.agent import Assign
+from distillfarm.domain.agent import Assign, HealthReport
 from distillfarm.domain.errors import (
     AlreadyExists,
     FarmError,
@@ -23,6 +23,8 @@ from distillfarm.domain.errors import (
     Unauthenticated,
     WrongState,
 )
+from distillfarm.domain.hardware import DeviceHealth
+from distillfarm.domain.ids import derived_id
 from distillfarm.domain.job import JobRequest, MeasureSpec
 from distillfarm.domain.recipe import parse_recipe
 from distillfarm.domain.study import Budget, Study, StudySpec, StudyState
@@ -260,8 +262,9 @@ async def test_health_and_reflection_answer(farm: Farm) -> None:
 async def test_metrics_count_devices_and_jobs(make_farm: FarmFactory, unused_port: int) -> None:
     async with (
         make_farm(web_listen=f"127.0.0.1:{unused_port}") as farm,
-        SimulatedAgent(farm.address, "one", [samples.device_info()], works=True),
+        SimulatedAgent(farm.address, "one", [samples.device_info()], works=True) as agent,
     ):
+        await agent.send(HealthReport((DeviceHealth("phone-1", 1.0, 81.0, throttling=2),)))
         await asyncio.to_thread(
             farm.dispatcher.measure,
             [samples.request()],
@@ -273,6 +276,10 @@ async def test_metrics_count_devices_and_jobs(make_farm: FarmFactory, unused_por
     assert 'distillfarm_devices{status="idle"} 1.0' in page
     assert 'distillfarm_jobs_finished_total{state="done"} 1.0' in page
     assert "distillfarm_queue_wait_seconds_count 1.0" in page
+    device_id = derived_id("device", "one", "phone-1")
+    assert f'distillfarm_device_battery_percent{{device="{device_id}",name=""}} 81.0' in page
+    assert f'distillfarm_device_throttling{{device="{device_id}",name=""}} 2.0' in page
+    assert "distillfarm_device_temperature_celsius{" not in page
 
 
 async def test_the_runner_is_launched_and_shut_down(make_farm: FarmFactory) -> None:

@@ -10,9 +10,11 @@ from made_trials import exported_of, looked_into, make_trial
 from small_farm import CHIPSET, HOSTILE, LOG, STUDY
 from starlette.testclient import TestClient
 
+from distillfarm.controller.health import Vitals
 from distillfarm.controller.metrics import FarmMetrics
 from distillfarm.controller.store.protocol import Store
 from distillfarm.controller.web.app import create_app
+from distillfarm.domain.hardware import Cluster, DeviceHealth, Gpu
 from distillfarm.wire.blobs import BlobStore
 
 PAGES = ["/", f"/studies/{STUDY}", "/matrix"]
@@ -77,6 +79,41 @@ def test_an_unbounded_interval_is_shown_as_unknown(client: TestClient) -> None:
 def test_a_finished_study_stands_still_and_the_overview_refreshes(client: TestClient) -> None:
     assert 'http-equiv="refresh"' not in client.get(f"/studies/{STUDY}").text
     assert 'http-equiv="refresh"' in client.get("/").text
+
+
+def test_devices_show_their_name_why_they_are_held_and_how_they_fare(
+    farm: Store, blobs: BlobStore
+) -> None:
+    device_id = farm.devices()[0].device_id
+    farm.set_name(device_id, "left <shelf>")
+    farm.set_quarantined(device_id, quarantined=True, reason=f"swollen {HOSTILE}")
+    vitals = Vitals()
+    vitals.put(device_id, DeviceHealth("phone-1", 40.0, 81.0, "charging", 41.2, 3, "hot"))
+    app = create_app(farm, blobs, vitals=vitals, clock=lambda: 160.0)
+    with TestClient(app, base_url=HERE) as client:
+        for page in (client.get("/").text, client.get(device_path(farm)).text):
+            assert "left &lt;shelf&gt;" in page
+            assert 'class="tag quarantined"' in page
+            assert "swollen &lt;script&gt;" in page
+            assert "81 % charging" in page
+            assert "41.2 °C, severe throttling" in page
+        assert "2 min ago" in page
+
+
+def test_a_device_shows_its_clusters_graphics_and_libraries(
+    client: TestClient, farm: Store
+) -> None:
+    info = replace(
+        farm.devices()[0].info,
+        codename="husky",
+        clusters=(Cluster(1_704_000, (0, 1, 2, 3)), Cluster(2_914_000, (8,))),
+        gpu=Gpu("ARM", "Mali-G715", "v1.r43p0"),
+        npu_libraries=("libedgetpu_util.so",),
+    )
+    farm.report_devices("agent-1", [info], 200.0)
+    page = client.get(device_path(farm)).text
+    for text in ("husky", "4x1.70 GHz", "mask 100", "ARM Mali-G715", "v1.r43p0", "libedgetpu"):
+        assert text in page
 
 
 def test_a_device_shows_its_runtimes_and_measurements(client: TestClient, farm: Store) -> None:

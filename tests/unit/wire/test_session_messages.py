@@ -6,6 +6,7 @@ from distillfarm.domain.agent import (
     Abandon,
     Ack,
     Assign,
+    HealthReport,
     Heartbeat,
     Hello,
     Inventory,
@@ -13,8 +14,8 @@ from distillfarm.domain.agent import (
     JobResult,
     Welcome,
 )
-from distillfarm.domain.errors import InvalidRequest
-from distillfarm.domain.hardware import ComputeUnit, Runtime, Target
+from distillfarm.domain.errors import Blame, InvalidRequest
+from distillfarm.domain.hardware import ComputeUnit, DeviceHealth, Runtime, Target
 from distillfarm.domain.job import JobRequest, Lease, MeasureSpec
 from distillfarm.domain.model import ArtifactRef, ModelFormat
 from distillfarm.wire.session import (
@@ -43,8 +44,9 @@ REQUEST = JobRequest(
         Hello("agent-1", "0.1.0", (), (LEASE,)),
         Inventory(()),
         Heartbeat((LEASE,)),
+        HealthReport((DeviceHealth("R58", 12.5, 81.0, "charging", None, 2, "hot"),)),
         JobProgress(LEASE, "launch 2 of 5", 0.4),
-        JobResult(LEASE, None, "the device went away", True),
+        JobResult(LEASE, None, "the device went away", True, Blame.PHONE, felled=True),
     ],
     ids=lambda content: type(content).__name__,
 )

@@ -17,6 +17,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from distillfarm.controller import matrix
+from distillfarm.controller.health import Vitals
 from distillfarm.controller.reports import plots
 from distillfarm.controller.store.protocol import Store
 from distillfarm.controller.web import gate, views
@@ -41,6 +42,7 @@ def create_app(
     *,
     authenticate: gate.Authenticate | None = None,
     metrics: ASGIApp | None = None,
+    vitals: Vitals | None = None,
     clock: Callable[[], float] = time.time,
 ) -> FastAPI:
     """The pages over one store.
@@ -53,6 +55,7 @@ def create_app(
             loopback address only; the check of the name keeps other web sites out, which could
             otherwise reach it through a browser here by DNS rebinding.
         metrics: an ASGI application to mount at ``/metrics``.
+        vitals: how the devices fare.
         clock: gives Unix seconds.
     """
     app = FastAPI(title="distillfarm", docs_url=None, redoc_url=None, openapi_url=None)
@@ -64,7 +67,7 @@ def create_app(
         _add_sign_in(app, pages, authenticate)
     app.add_middleware(gate.Headers)
     _add_errors(app, pages)
-    _add_pages(app, pages, store)
+    _add_pages(app, pages, store, vitals or Vitals())
     _add_files(app, store, blobs)
     app.mount("/static", StaticFiles(directory=_HERE / "static"))
     if metrics is not None:
@@ -143,11 +146,11 @@ def _add_errors(app: FastAPI, pages: Jinja2Templates) -> None:
         return page(request, error.status_code, str(error.detail))
 
 
-def _add_pages(app: FastAPI, pages: Jinja2Templates, store: Store) -> None:
+def _add_pages(app: FastAPI, pages: Jinja2Templates, store: Store, vitals: Vitals) -> None:
     @app.get("/", response_class=HTMLResponse)
     def overview(request: Request) -> Response:
         return pages.TemplateResponse(
-            request, "overview.html", {"overview": views.overview(store), "refresh_s": 10}
+            request, "overview.html", {"overview": views.overview(store, vitals), "refresh_s": 10}
         )
 
     @app.get("/studies/{study_id}", response_class=HTMLResponse)
@@ -158,7 +161,7 @@ def _add_pages(app: FastAPI, pages: Jinja2Templates, store: Store) -> None:
 
     @app.get("/devices/{device_id}", response_class=HTMLResponse)
     def device(request: Request, device_id: str) -> Response:
-        page = views.device_page(store, device_id)
+        page = views.device_page(store, vitals, device_id)
         return pages.TemplateResponse(request, "device.html", {"page": page, "refresh_s": 0})
 
     @app.get("/matrix", response_class=HTMLResponse)

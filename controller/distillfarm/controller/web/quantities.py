@@ -4,7 +4,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from distillfarm.controller.quantities import byte_count, number, with_interval
+from distillfarm.controller.quantities import (
+    battery,
+    byte_count,
+    number,
+    temperature,
+    with_interval,
+)
 from distillfarm.domain.measurement import Energy
 from distillfarm.domain.sla import format_bound
 
@@ -40,4 +46,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "moment": moment,
     "duration": duration,
     "bound": format_bound,
+    "battery": battery,
+    "temperature": temperature,
 }

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from distillfarm.controller import decide, quality
+from distillfarm.controller.health import Vitals
 from distillfarm.controller.reports import layers
 from distillfarm.controller.store.protocol import MeasurementQuery, Store
 from distillfarm.domain.errors import NotFound
@@ -106,13 +107,13 @@ class MatrixChoices:
     label: tuple[str, ...]
 
 
-def overview(store: Store) -> Overview:
+def overview(store: Store, vitals: Vitals) -> Overview:
     """All devices, and the newest studies."""
     lines = []
     for study in store.studies()[:_SHOWN_STUDIES]:
         events = [] if study.state.final else store.events(study.study_id)
         lines.append(StudyLine(study, events[-1] if events else None))
-    return Overview(tuple(store.devices()), tuple(lines))
+    return Overview(tuple(map(vitals.on, store.devices())), tuple(lines))
 
 
 def study_page(store: Store, study_id: str) -> StudyPage:
@@ -142,9 +143,9 @@ def chipset_trials(store: Store, study_id: str, chipset: str) -> ChipsetTrials:
     return found
 
 
-def device_page(store: Store, device_id: str) -> DevicePage:
+def device_page(store: Store, vitals: Vitals, device_id: str) -> DevicePage:
     """One device."""
-    device = store.device(device_id)
+    device = vitals.on(store.device(device_id))
     catalog = shipped()
     measurements = store.measurements(MeasurementQuery(device_id=device_id))
     return DevicePage(
