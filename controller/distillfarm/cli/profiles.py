@@ -76,7 +76,7 @@ def check(
     for mistake in found:
         show(mistake)
     if found:
-        say(f"{len(found)} mistakes; a farm with this folder would not start")
+        say(f"mistakes: {len(found)}")
         raise typer.Exit(ExitCode.ERROR)
     show(f"{folder}: {_contents(folder)}; no mistakes")
 

@@ -51,10 +51,17 @@ def read(folders: Sequence[Path]) -> Shelf:
 
 
 def strays(folder: Path) -> Iterator[str]:
-    """Files of a site's folder that nothing would read, each with what to do about it."""
+    """Files of a site's folder that nothing would read, each with what to do about it.
+
+    Notes in Markdown and hidden files are the site's own business.
+    """
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder)
-        if path.is_dir() or place.name.startswith("."):
+        if (
+            path.is_dir()
+            or any(part.startswith(".") for part in place.parts)
+            or path.suffix == ".md"
+        ):
             continue
         if len(place.parts) != 2 or place.parts[0] not in KINDS:  # noqa: PLR2004  KIND/NAME
             yield f"{path} is never read; profiles lie in {', '.join(KINDS)}"
