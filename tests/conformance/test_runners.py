@@ -10,7 +10,14 @@ import pytest
 from launches import GOLDEN, info, request
 
 from distillfarm.agent.drivers.host.driver import HostDriver
-from distillfarm.agent.protocols import DeviceDriver, Launched, LaunchFailure, Prepared, Runner
+from distillfarm.agent.protocols import (
+    DeviceDriver,
+    Launched,
+    LaunchFailure,
+    Prepared,
+    Runner,
+    ToolRan,
+)
 from distillfarm.agent.runners.litert import LitertRunner
 from distillfarm.agent.runners.onnxruntime import OnnxRuntimeRunner
 from distillfarm.domain.hardware import parse_target
@@ -119,7 +126,7 @@ class RunnerConformance:
 
 async def one_launch(
     runner: Runner, driver: DeviceDriver, job: JobRequest, files: Mapping[str, Path]
-) -> Launched | LaunchFailure:
+) -> Launched | ToolRan | LaunchFailure:
     async with driver:
         prepared = await runner.prepare(driver, job, files)
         try:

@@ -13,6 +13,7 @@ from distillfarm.agent.protocols import (
     NotMeasured,
     Prepared,
     Runner,
+    ToolRan,
     Window,
 )
 from distillfarm.domain.agent import Assign
@@ -25,6 +26,7 @@ from distillfarm.domain.measurement import (
     Measurement,
     Outcome,
     Series,
+    ToolRun,
 )
 
 # Gates that what is measured itself may shut.
@@ -68,6 +70,7 @@ async def run_job(
         waited_s=job.waiting.waited_s,
         emulated=probed.info.emulated,
         series=tuple(job.series),
+        tool_runs=tuple(job.tool_runs),
     )
 
 
@@ -83,6 +86,7 @@ class _Job:
     waiting: Waiting
     failure: LaunchFailure | None = None
     launches: list[Launch] = field(default_factory=list)
+    tool_runs: list[ToolRun] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
     energy: Energy = field(default_factory=lambda: Energy(reason="nothing ran"))
     context: dict[str, str] = field(default_factory=dict)
@@ -131,12 +135,15 @@ class _Job:
             try:
                 waited_s = await self.waiting.until_open(driver)
             except GatesShut as error:
-                if not self.launches or not _HEAT & error.reasons.keys():
+                if not (self.launches or self.tool_runs) or not _HEAT & error.reasons.keys():
                     raise
                 # It was cool before: this model heats it beyond what it can get rid of.
                 self.failure = LaunchFailure(Outcome.OVERHEATED, str(error))
                 return
             result = await self.runner.launch(driver, self.request, prepared)
+            if isinstance(result, ToolRan):
+                self.tool_runs.append(replace(result.run, waited_s=waited_s))
+                continue
             if result.launch is not None:
                 self.launches.append(replace(result.launch, waited_s=waited_s))
             if isinstance(result, LaunchFailure):

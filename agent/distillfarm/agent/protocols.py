@@ -13,7 +13,7 @@ from typing import Protocol, Self
 
 from distillfarm.domain.hardware import DeviceHealth, DeviceInfo, Target
 from distillfarm.domain.job import JobRequest
-from distillfarm.domain.measurement import Energy, Launch, Outcome, Series
+from distillfarm.domain.measurement import Energy, Launch, Outcome, Series, ToolRun
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,13 @@ class Launched:
 
 
 @dataclass(frozen=True)
+class ToolRan:
+    """A runtime maker's tool that ran to its end."""
+
+    run: ToolRun
+
+
+@dataclass(frozen=True)
 class LaunchFailure:
     """A launch that is data, not an error: why there is no good result.
 
@@ -148,7 +155,7 @@ class Runner(Protocol):
 
     async def launch(
         self, driver: DeviceDriver, request: JobRequest, prepared: Prepared
-    ) -> Launched | LaunchFailure:
+    ) -> Launched | ToolRan | LaunchFailure:
         """Run one launch to its end.
 
         Raises:

@@ -18,8 +18,8 @@ from distillfarm.cli.sources import existing, format_of
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import DEFAULT_DELEGATES, ComputeUnit, Runtime, Target
 from distillfarm.domain.interval import Interval
-from distillfarm.domain.job import Job, MeasureSpec
-from distillfarm.domain.measurement import Launch, Measurement, Outcome, Summary
+from distillfarm.domain.job import ColdStart, Job, MeasureSpec
+from distillfarm.domain.measurement import Launch, Measurement, Outcome, Summary, ToolRun
 from distillfarm.domain.model import ModelFormat
 
 _FORMATS = {
@@ -55,6 +55,8 @@ def measure(
     threads: Annotated[int, typer.Option(min=1, help="Of the runtime.")] = _DEFAULTS.threads,
     inputs: Annotated[Path | None, typer.Option(help=".npz of fixed inputs.")] = None,
     expected: Annotated[Path | None, typer.Option(help=".npz of the right outputs.")] = None,
+    cold: Annotated[ColdStart, typer.Option(help="How cold each start.")] = _DEFAULTS.cold_start,
+    tool: Annotated[str, typer.Option(help="A maker's tool, such as benchmark_model.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model file on a device: cold and warm latency, memory, right or wrong answers.
@@ -77,6 +79,8 @@ def measure(
                 threads=threads,
                 inputs_digest=digests[0] if digests else "",
                 expected_digest=digests[1] if len(digests) > 1 else "",
+                cold_start=cold,
+                tool=tool,
             )
             with _JobProgress() as progress:
                 return await client.measure(model, target, device, spec, progress.show)
@@ -131,6 +135,7 @@ def _print(name: str, measurement: Measurement, summary: Summary | None) -> None
     parts: list[RenderableType] = []
     if measurement.launches:
         parts.append(_quantities(measurement.launches, summary))
+    parts += map(_told, measurement.tool_runs[:1])
     context = table("Context", "fact", "value")
     for entry in measurement.context:
         row(context, entry.name, entry.value)
@@ -144,6 +149,17 @@ def _print(name: str, measurement: Measurement, summary: Summary | None) -> None
             "quiet the device or use more --launches",
             "yellow",
         )
+
+
+def _told(run: ToolRun) -> RenderableType:
+    """The first run of a maker's tool; the others stand in the JSON."""
+    made = table(f"{run.tool} in its own words; not comparable with launches", "figure", "value")
+    for told in run.reported:
+        row(made, told.name, f"{told.value:g} {told.unit}".strip())
+    placed = ", ".join(f"{each.nodes} operators on {each.unit}" for each in run.placements)
+    row(made, "placement", placed or (f"all on {run.all_on}" if run.all_on else "not told"))
+    row(made, "raw samples", str(len(run.samples_ns)) if run.samples_ns else "none given")
+    return made
 
 
 def _quantities(launches: tuple[Launch, ...], summary: Summary | None) -> RenderableType:

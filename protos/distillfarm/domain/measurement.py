@@ -51,15 +51,6 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Reported:
-    """One figure in a runtime maker's own words, such as ``Inference (avg)`` in ``us``."""
-
-    name: str
-    value: float
-    unit: str
-
-
-@dataclass(frozen=True)
 class Launch:
     """One process start on the device: the unit of replication.
 
@@ -71,8 +62,6 @@ class Launch:
     reference was given. ``waited_s`` is time at the gates, not part of any measurement.
     ``page_cache_resident`` is the share (0..1) of the model's and runtime's pages that stayed in
     memory in spite of being dropped; None where none were to be dropped or it cannot be known.
-    ``reported`` are the aggregates of a maker's tool, which has no raw samples to give:
-    ``samples_ns`` is empty then.
     """
 
     cold_start: ColdStart
@@ -87,7 +76,38 @@ class Launch:
     max_abs_error: float | None = None
     waited_s: float = 0.0
     page_cache_resident: float | None = None
-    reported: tuple[Reported, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reported:
+    """One figure in the words of a runtime maker's tool, such as ``Inference (avg)`` in ``us``."""
+
+    name: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class ToolRun:
+    """One process start of a runtime maker's own tool: shown, and never compared with a launch.
+
+    It is no launch, for the tool tells less and in its own way: it starts as it likes, makes up its
+    inputs and compares no outputs. ``reported`` are its figures as it words them. ``load_ns`` and
+    ``first_inference_ns`` are None where it does not tell, or tells whole milliseconds only.
+    ``warmup_ns`` and ``samples_ns`` are raw and in order, and empty where it gives aggregates
+    alone. ``all_on`` is the back end that took every operator where the tool makes sure of that
+    without counting them; else it is empty, and ``placements`` are what was counted.
+    """
+
+    tool: str
+    reported: tuple[Reported, ...]
+    load_ns: int | None = None
+    first_inference_ns: int | None = None
+    warmup_ns: tuple[int, ...] = ()
+    samples_ns: tuple[int, ...] = ()
+    placements: tuple[Placement, ...] = ()
+    all_on: str = ""
+    waited_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -140,7 +160,8 @@ class Measurement:
     """One artifact on one device under one spec.
 
     ``reason`` is empty for OK. ``started_at_s`` is Unix time; ``device_s`` is how long the device
-    was held, ``waited_s`` the part of it spent waiting at gates.
+    was held, ``waited_s`` the part of it spent waiting at gates. Where the spec names a tool there
+    are ``tool_runs`` in place of ``launches``.
     """
 
     measurement_id: str
@@ -159,6 +180,7 @@ class Measurement:
     waited_s: float = 0.0
     emulated: bool = False
     series: tuple[Series, ...] = ()
+    tool_runs: tuple[ToolRun, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,24 @@ from distillfarm.agent.protocols import (
     DeviceDriver,
     Launched,
     LaunchFailure,
+    NotMeasured,
     Prepared,
+    ToolRan,
     Window,
 )
 from distillfarm.domain.agent import Assign
-from distillfarm.domain.errors import DeviceOffline
+from distillfarm.domain.errors import Blame, DeviceNotReady, DeviceOffline
 from distillfarm.domain.hardware import Chipset, DeviceInfo, Platform, Target, parse_target
-from distillfarm.domain.job import JobRequest, Lease, MeasureSpec
+from distillfarm.domain.job import ColdStart, JobRequest, Lease, MeasureSpec
 from distillfarm.domain.measurement import (
-    ColdStart,
     Energy,
     Launch,
     MemoryReading,
     Outcome,
+    Reported,
+    Series,
+    SeriesPoint,
+    ToolRun,
 )
 from distillfarm.domain.model import ArtifactRef, ModelFormat
 
@@ -36,7 +41,7 @@ LAUNCH = Launch(ColdStart.NEW_PROCESS, 9, 1, 1, 1, (), (5,), MemoryReading("VmHW
 class ScriptedRunner:
     """Gives the scripted results, one a launch, and remembers that it was cleaned."""
 
-    def __init__(self, *results: Launched | LaunchFailure | Exception) -> None:
+    def __init__(self, *results: Launched | ToolRan | LaunchFailure | Exception) -> None:
         self.results = list(results)
         self.cleaned = 0
         self.refused: str | None = None
@@ -51,7 +56,7 @@ class ScriptedRunner:
 
     async def launch(
         self, driver: DeviceDriver, request: JobRequest, prepared: Prepared
-    ) -> Launched | LaunchFailure:
+    ) -> Launched | ToolRan | LaunchFailure:
         result = self.results.pop(0)
         if isinstance(result, Exception):
             raise result
@@ -71,16 +76,33 @@ class CountingMeter:
         return Energy(reason=f"{sum(each.inferences for each in windows)} inferences")
 
 
+class ScriptedMeter:
+    """A meter that has seen this, or nothing."""
+
+    def __init__(self, seen: Series | None) -> None:
+        self._seen = seen
+        self.quantity = seen.quantity if seen else "nothing"
+
+    async def start(self, driver: DeviceDriver) -> None:
+        pass
+
+    async def stop(self) -> Series | NotMeasured:
+        return self._seen or NotMeasured(self.quantity, "no sensor")
+
+
 class BusyGate:
-    """Shut for the first looks."""
+    """Open for the first ``free_looks``, then shut for the next ``looks``."""
 
-    name = "busy"
-    required = False
-
-    def __init__(self, looks: int) -> None:
-        self.looks = looks
+    def __init__(
+        self, looks: int, name: str = "busy", *, required: bool = False, free_looks: int = 0
+    ) -> None:
+        self.looks, self.free_looks = looks, free_looks
+        self.name, self.required = name, required
 
     async def closed(self, driver: DeviceDriver) -> str | None:
+        self.free_looks -= 1
+        if self.free_looks >= 0:
+            return None
         self.looks -= 1
         return "somebody else works" if self.looks >= 0 else None
 
@@ -164,3 +186,42 @@ async def test_a_gate_that_never_opens_is_named_in_the_context(driver: DeviceDri
     context = {entry.name: entry.value for entry in measurement.context}
     assert context["gate_overrun.busy"] == "somebody else works"
     assert len(measurement.launches) == 2
+
+
+async def test_a_required_gate_that_stays_shut_is_the_device_not_being_ready(
+    driver: DeviceDriver,
+) -> None:
+    gate = BusyGate(10**6, "battery", required=True)
+    with pytest.raises(DeviceNotReady, match="battery: somebody else works") as raised:
+        await run_job(probed(driver, gate), ScriptedRunner(), assign(), {}, lambda *_: None)
+    assert raised.value.retryable
+    assert raised.value.blame is Blame.PHONE
+
+
+async def test_a_model_that_heats_the_device_for_good_is_overheated(driver: DeviceDriver) -> None:
+    gate = BusyGate(10**6, "temperature", required=True, free_looks=1)
+    runner = ScriptedRunner(Launched(LAUNCH), Launched(LAUNCH))
+    measurement = await run_job(probed(driver, gate), runner, assign(), {}, lambda *_: None)
+    assert measurement.outcome is Outcome.OVERHEATED
+    assert len(measurement.launches) == 1
+
+
+async def test_what_meters_saw_is_kept_as_it_is(driver: DeviceDriver) -> None:
+    seen = Series("temperature", "°C", "a sensor", (SeriesPoint(0.5, 30.0), SeriesPoint(1.5, 31.0)))
+    attached = Attached(
+        "serial-1", driver, (), (ScriptedMeter(seen), ScriptedMeter(None)), CountingMeter()
+    )
+    runner = ScriptedRunner(Launched(LAUNCH), Launched(LAUNCH))
+    measurement = await run_job(Probed(attached, INFO), runner, assign(), {}, lambda *_: None)
+    assert measurement.series == (seen,)
+    context = {entry.name: entry.value for entry in measurement.context}
+    assert context["during.temperature"] == "30 .. 31 °C"
+    assert context["during.nothing"] == "not measured: no sensor"
+
+
+async def test_runs_of_a_makers_tool_stand_apart_from_launches(driver: DeviceDriver) -> None:
+    told = ToolRun("benchmark_model", (Reported("avg", 947.1, "us"),))
+    runner = ScriptedRunner(ToolRan(told), ToolRan(told))
+    measurement = await run_job(probed(driver), runner, assign(), {}, lambda *_: None)
+    assert (measurement.outcome, measurement.launches) == (Outcome.OK, ())
+    assert [each.reported for each in measurement.tool_runs] == [told.reported] * 2

@@ -14,11 +14,12 @@ from launches import GOLDEN, LEASE, arrays, probed, request
 from distillfarm.agent.drivers.host.driver import HostDriver
 from distillfarm.agent.execution import run_job
 from distillfarm.agent.plugins import runner
-from distillfarm.agent.protocols import Launched, LaunchFailure
+from distillfarm.agent.protocols import Launched, LaunchFailure, ToolRan
 from distillfarm.agent.runners.program import APP
 from distillfarm.domain.agent import Assign
 from distillfarm.domain.errors import InternalError, InvalidRequest
-from distillfarm.domain.measurement import ColdStart, Measurement, Outcome
+from distillfarm.domain.job import ColdStart
+from distillfarm.domain.measurement import Measurement, Outcome
 
 IMAGES = np.random.default_rng(3).standard_normal((3, 1, 28, 28)).astype(np.float32)
 
@@ -36,7 +37,9 @@ async def measure(folder: Path, model: Path, target: str, **settings: Any) -> Me
     return await run_job(device, chosen, Assign(LEASE, job), files, print)
 
 
-async def launch(driver: HostDriver, model: Path, target: str) -> Launched | LaunchFailure:
+async def launch(
+    driver: HostDriver, model: Path, target: str
+) -> Launched | ToolRan | LaunchFailure:
     job, files = request(model, target)
     chosen = runner(job.target.runtime)
     async with driver:

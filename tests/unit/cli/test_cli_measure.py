@@ -7,6 +7,7 @@ from farm_samples import DIGEST
 
 from distillfarm.cli.measuring import Measured
 from distillfarm.domain.hardware import parse_target
+from distillfarm.domain.job import ColdStart
 from distillfarm.domain.measurement import Outcome
 
 
@@ -41,12 +42,14 @@ def test_options_become_the_spec(lab: Lab, run_cli: Run, model: str, tmp_path: P
     (tmp_path / "i.npz").write_bytes(b"i")
     (tmp_path / "e.npz").write_bytes(b"e")
     options = "--launches 7 --iterations 40 --threads 2 --inputs i.npz --expected e.npz"
+    options += " --cold first_ever --tool onnxruntime_perf_test"
     where = "--runtime onnxruntime --delegate xnnpack --device platform=host"
     assert run_cli("measure", model, *where.split(), *options.split()).exit_code == 0
     target, selector, spec = lab.measured[0]
     assert (target, selector) == (parse_target("onnxruntime/xnnpack/cpu"), "platform=host")
     assert (spec.launches, spec.iterations, spec.threads) == (7, 40, 2)
     assert (spec.inputs_digest, spec.expected_digest) == (DIGEST, DIGEST)
+    assert (spec.cold_start, spec.tool) == (ColdStart.FIRST_EVER, "onnxruntime_perf_test")
 
 
 def test_a_bad_outcome_is_shown_and_ends_with_code_3(lab: Lab, run_cli: Run, model: str) -> None:

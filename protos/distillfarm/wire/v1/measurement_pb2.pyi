@@ -112,6 +112,71 @@ class Placement(_message.Message):
 Global___Placement: _TypeAlias = Placement  # noqa: Y015
 
 @_typing.final
+class Launch(_message.Message):
+    """Mirrors distillfarm.domain.measurement.Launch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLD_START_FIELD_NUMBER: _builtins.int
+    FIRST_OUTPUT_NS_FIELD_NUMBER: _builtins.int
+    RUNTIME_NS_FIELD_NUMBER: _builtins.int
+    LOAD_NS_FIELD_NUMBER: _builtins.int
+    FIRST_INFERENCE_NS_FIELD_NUMBER: _builtins.int
+    WARMUP_NS_FIELD_NUMBER: _builtins.int
+    SAMPLES_NS_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    PLACEMENTS_FIELD_NUMBER: _builtins.int
+    MAX_ABS_ERROR_FIELD_NUMBER: _builtins.int
+    WAITED_S_FIELD_NUMBER: _builtins.int
+    PAGE_CACHE_RESIDENT_FIELD_NUMBER: _builtins.int
+    cold_start: _job_pb2.ColdStart.ValueType
+    first_output_ns: _builtins.int
+    runtime_ns: _builtins.int
+    load_ns: _builtins.int
+    first_inference_ns: _builtins.int
+    max_abs_error: _builtins.float
+    waited_s: _builtins.float
+    page_cache_resident: _builtins.float
+    @_builtins.property
+    def warmup_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def samples_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def memory(self) -> Global___MemoryReading: ...
+    @_builtins.property
+    def placements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Placement]: ...
+    def __init__(
+        self,
+        *,
+        cold_start: _job_pb2.ColdStart.ValueType = ...,
+        first_output_ns: _builtins.int = ...,
+        runtime_ns: _builtins.int = ...,
+        load_ns: _builtins.int = ...,
+        first_inference_ns: _builtins.int = ...,
+        warmup_ns: _abc.Iterable[_builtins.int] | None = ...,
+        samples_ns: _abc.Iterable[_builtins.int] | None = ...,
+        memory: Global___MemoryReading | None = ...,
+        placements: _abc.Iterable[Global___Placement] | None = ...,
+        max_abs_error: _builtins.float | None = ...,
+        waited_s: _builtins.float = ...,
+        page_cache_resident: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "_page_cache_resident", b"_page_cache_resident", "max_abs_error", b"max_abs_error", "memory", b"memory", "page_cache_resident", b"page_cache_resident"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "_page_cache_resident", b"_page_cache_resident", "cold_start", b"cold_start", "first_inference_ns", b"first_inference_ns", "first_output_ns", b"first_output_ns", "load_ns", b"load_ns", "max_abs_error", b"max_abs_error", "memory", b"memory", "page_cache_resident", b"page_cache_resident", "placements", b"placements", "runtime_ns", b"runtime_ns", "samples_ns", b"samples_ns", "waited_s", b"waited_s", "warmup_ns", b"warmup_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_abs_error: _TypeAlias = _typing.Literal["max_abs_error"]  # noqa: Y015
+    _WhichOneofArgType__max_abs_error: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error"]  # noqa: Y015
+    _WhichOneofReturnType__page_cache_resident: _TypeAlias = _typing.Literal["page_cache_resident"]  # noqa: Y015
+    _WhichOneofArgType__page_cache_resident: _TypeAlias = _typing.Literal["_page_cache_resident", b"_page_cache_resident"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_abs_error) -> _WhichOneofReturnType__max_abs_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_cache_resident) -> _WhichOneofReturnType__page_cache_resident | None: ...
+
+Global___Launch: _TypeAlias = Launch  # noqa: Y015
+
+@_typing.final
 class Reported(_message.Message):
     """Mirrors distillfarm.domain.measurement.Reported."""
 
@@ -139,73 +204,60 @@ class Reported(_message.Message):
 Global___Reported: _TypeAlias = Reported  # noqa: Y015
 
 @_typing.final
-class Launch(_message.Message):
-    """Mirrors distillfarm.domain.measurement.Launch."""
+class ToolRun(_message.Message):
+    """Mirrors distillfarm.domain.measurement.ToolRun."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    COLD_START_FIELD_NUMBER: _builtins.int
-    FIRST_OUTPUT_NS_FIELD_NUMBER: _builtins.int
-    RUNTIME_NS_FIELD_NUMBER: _builtins.int
+    TOOL_FIELD_NUMBER: _builtins.int
+    REPORTED_FIELD_NUMBER: _builtins.int
     LOAD_NS_FIELD_NUMBER: _builtins.int
     FIRST_INFERENCE_NS_FIELD_NUMBER: _builtins.int
     WARMUP_NS_FIELD_NUMBER: _builtins.int
     SAMPLES_NS_FIELD_NUMBER: _builtins.int
-    MEMORY_FIELD_NUMBER: _builtins.int
     PLACEMENTS_FIELD_NUMBER: _builtins.int
-    MAX_ABS_ERROR_FIELD_NUMBER: _builtins.int
+    ALL_ON_FIELD_NUMBER: _builtins.int
     WAITED_S_FIELD_NUMBER: _builtins.int
-    PAGE_CACHE_RESIDENT_FIELD_NUMBER: _builtins.int
-    REPORTED_FIELD_NUMBER: _builtins.int
-    cold_start: _job_pb2.ColdStart.ValueType
-    first_output_ns: _builtins.int
-    runtime_ns: _builtins.int
+    tool: _builtins.str
     load_ns: _builtins.int
     first_inference_ns: _builtins.int
-    max_abs_error: _builtins.float
+    all_on: _builtins.str
     waited_s: _builtins.float
-    page_cache_resident: _builtins.float
+    @_builtins.property
+    def reported(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reported]: ...
     @_builtins.property
     def warmup_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
     def samples_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
-    def memory(self) -> Global___MemoryReading: ...
-    @_builtins.property
     def placements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Placement]: ...
-    @_builtins.property
-    def reported(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reported]: ...
     def __init__(
         self,
         *,
-        cold_start: _job_pb2.ColdStart.ValueType = ...,
-        first_output_ns: _builtins.int = ...,
-        runtime_ns: _builtins.int = ...,
-        load_ns: _builtins.int = ...,
-        first_inference_ns: _builtins.int = ...,
+        tool: _builtins.str = ...,
+        reported: _abc.Iterable[Global___Reported] | None = ...,
+        load_ns: _builtins.int | None = ...,
+        first_inference_ns: _builtins.int | None = ...,
         warmup_ns: _abc.Iterable[_builtins.int] | None = ...,
         samples_ns: _abc.Iterable[_builtins.int] | None = ...,
-        memory: Global___MemoryReading | None = ...,
         placements: _abc.Iterable[Global___Placement] | None = ...,
-        max_abs_error: _builtins.float | None = ...,
+        all_on: _builtins.str = ...,
         waited_s: _builtins.float = ...,
-        page_cache_resident: _builtins.float | None = ...,
-        reported: _abc.Iterable[Global___Reported] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "_page_cache_resident", b"_page_cache_resident", "max_abs_error", b"max_abs_error", "memory", b"memory", "page_cache_resident", b"page_cache_resident"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_inference_ns", b"_first_inference_ns", "_load_ns", b"_load_ns", "first_inference_ns", b"first_inference_ns", "load_ns", b"load_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "_page_cache_resident", b"_page_cache_resident", "cold_start", b"cold_start", "first_inference_ns", b"first_inference_ns", "first_output_ns", b"first_output_ns", "load_ns", b"load_ns", "max_abs_error", b"max_abs_error", "memory", b"memory", "page_cache_resident", b"page_cache_resident", "placements", b"placements", "reported", b"reported", "runtime_ns", b"runtime_ns", "samples_ns", b"samples_ns", "waited_s", b"waited_s", "warmup_ns", b"warmup_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_inference_ns", b"_first_inference_ns", "_load_ns", b"_load_ns", "all_on", b"all_on", "first_inference_ns", b"first_inference_ns", "load_ns", b"load_ns", "placements", b"placements", "reported", b"reported", "samples_ns", b"samples_ns", "tool", b"tool", "waited_s", b"waited_s", "warmup_ns", b"warmup_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__max_abs_error: _TypeAlias = _typing.Literal["max_abs_error"]  # noqa: Y015
-    _WhichOneofArgType__max_abs_error: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error"]  # noqa: Y015
-    _WhichOneofReturnType__page_cache_resident: _TypeAlias = _typing.Literal["page_cache_resident"]  # noqa: Y015
-    _WhichOneofArgType__page_cache_resident: _TypeAlias = _typing.Literal["_page_cache_resident", b"_page_cache_resident"]  # noqa: Y015
+    _WhichOneofReturnType__first_inference_ns: _TypeAlias = _typing.Literal["first_inference_ns"]  # noqa: Y015
+    _WhichOneofArgType__first_inference_ns: _TypeAlias = _typing.Literal["_first_inference_ns", b"_first_inference_ns"]  # noqa: Y015
+    _WhichOneofReturnType__load_ns: _TypeAlias = _typing.Literal["load_ns"]  # noqa: Y015
+    _WhichOneofArgType__load_ns: _TypeAlias = _typing.Literal["_load_ns", b"_load_ns"]  # noqa: Y015
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_abs_error) -> _WhichOneofReturnType__max_abs_error | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_inference_ns) -> _WhichOneofReturnType__first_inference_ns | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_cache_resident) -> _WhichOneofReturnType__page_cache_resident | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__load_ns) -> _WhichOneofReturnType__load_ns | None: ...
 
-Global___Launch: _TypeAlias = Launch  # noqa: Y015
+Global___ToolRun: _TypeAlias = ToolRun  # noqa: Y015
 
 @_typing.final
 class Energy(_message.Message):
@@ -362,6 +414,7 @@ class Measurement(_message.Message):
     WAITED_S_FIELD_NUMBER: _builtins.int
     EMULATED_FIELD_NUMBER: _builtins.int
     SERIES_FIELD_NUMBER: _builtins.int
+    TOOL_RUNS_FIELD_NUMBER: _builtins.int
     measurement_id: _builtins.str
     job_id: _builtins.str
     device_id: _builtins.str
@@ -384,6 +437,8 @@ class Measurement(_message.Message):
     def context(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContextEntry]: ...
     @_builtins.property
     def series(self) -> _containers.RepeatedCompositeFieldContainer[Global___Series]: ...
+    @_builtins.property
+    def tool_runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolRun]: ...
     def __init__(
         self,
         *,
@@ -403,10 +458,11 @@ class Measurement(_message.Message):
         waited_s: _builtins.float = ...,
         emulated: _builtins.bool = ...,
         series: _abc.Iterable[Global___Series] | None = ...,
+        tool_runs: _abc.Iterable[Global___ToolRun] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["energy", b"energy", "spec", b"spec", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "context", b"context", "device_id", b"device_id", "device_s", b"device_s", "emulated", b"emulated", "energy", b"energy", "job_id", b"job_id", "launches", b"launches", "measurement_id", b"measurement_id", "outcome", b"outcome", "reason", b"reason", "series", b"series", "spec", b"spec", "started_at_s", b"started_at_s", "target", b"target", "waited_s", b"waited_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "context", b"context", "device_id", b"device_id", "device_s", b"device_s", "emulated", b"emulated", "energy", b"energy", "job_id", b"job_id", "launches", b"launches", "measurement_id", b"measurement_id", "outcome", b"outcome", "reason", b"reason", "series", b"series", "spec", b"spec", "started_at_s", b"started_at_s", "target", b"target", "tool_runs", b"tool_runs", "waited_s", b"waited_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
