@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from adbutils import AdbClient, AdbDevice
-from android_phone import IDENTITIES, Lab, Phone
+from android_phone import IDENTITIES, Lab, Phone, network
 
 from distillfarm.agent.drivers.android import facts, faults, link, readings, shell, state
 from distillfarm.domain.errors import DeviceTimeout
@@ -144,12 +143,6 @@ def seen(adb: AdbClient, phone: Phone) -> state.State:
     return state.parse(asked(adb, phone, state.COMMAND))
 
 
-def listens(phone: Phone) -> bool:
-    host, _, port = phone.address.partition(":")
-    with socket.socket() as probe:
-        return probe.connect_ex((host, int(port))) == 0
-
-
 def until(holds: Callable[[], bool], limit_s: float = 10.0) -> None:
     ends_s = time.monotonic() + limit_s
     while not holds():
@@ -240,6 +233,11 @@ def test_commands_of_android_change_what_android_tells(device: AdbDevice, phone:
     assert told("cmd battery get level") == "77"
 
 
+def test_a_mask_of_the_phones_cores_is_taken_and_another_is_not(device: AdbDevice) -> None:
+    assert shell.run(device, "taskset f0 echo big").text == "big\n"
+    assert shell.run(device, "taskset f00 echo none").code == 1
+
+
 def test_a_battery_set_by_hand_is_told_as_simulated(device: AdbDevice) -> None:
     def battery() -> readings.Battery:
         found = readings.battery(shell.run(device, readings.BATTERY_COMMAND).text)
@@ -286,6 +284,8 @@ def test_a_restart_keeps_files_and_settings_and_nothing_that_ran(
     kept = shell.run(device, "cat /data/local/tmp/file; settings get global kept; ps -A -o ARGS")
     assert kept.text.startswith("kept\n1\n")
     assert "98765" not in kept.text
+    # Its clock began anew.
+    assert float(shell.run(device, "cat /proc/uptime").text.split()[0]) < 60
     assert shell.run(device, "stat -c %u /data/local/tmp/file").text == "2000\n"
 
 
@@ -326,7 +326,7 @@ def test_a_killed_daemon_comes_back_by_itself_and_a_stopped_one_does_not(
     shell.run(device, "setsid sleep 98765 </dev/null >/dev/null 2>&1 &")
     phone.kill_adbd()
     until(lambda: link.diagnose(adb, phone.address) is not None)
-    until(lambda: listens(phone))
+    until(lambda: network.answer(phone.index) == 0)
     link.reconnect(adb, phone.address)
     # The daemon alone died.
     assert link.baseline(adb, phone.address) == before

@@ -63,8 +63,13 @@ class Identity:
 
     def properties(self) -> dict[str, str]:
         """What ``getprop`` lists, by name."""
-        recorded = dict(_PROPERTY.findall(recording(self.properties_file)))
-        return dict(sorted({**recorded, **self.added, **self.corrected, **_OWN_PROPERTIES}.items()))
+        recorded = listed(recording(self.properties_file))
+        return {**recorded, **self.added, **self.corrected, **_OWN_PROPERTIES}
+
+
+def listed(output: str) -> dict[str, str]:
+    """The properties in an output of ``getprop``."""
+    return dict(_PROPERTY.findall(output))
 
 
 def recording(name: str) -> str:

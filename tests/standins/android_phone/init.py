@@ -5,6 +5,7 @@ come line by line on the standard input and are answered by a line each; the end
 when the test dies, ends the phone.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -111,18 +112,30 @@ class _Init:
         return bool(told)
 
     def _apply(self, order: str) -> None:
-        numbers = {
-            "kill": signal.SIGKILL,
-            "stop": signal.SIGKILL,
-            "freeze": signal.SIGSTOP,
-            "thaw": signal.SIGCONT,
-        }
-        if order in ("start", "stop"):
-            self._wanted = order == "start"
-        if self._adbd is not None and order in numbers:
-            os.kill(self._adbd, numbers[order])
-        elif self._adbd is None and order == "start":
-            self._adbd = _start_adbd()
+        if order in ("kill", "stop"):
+            self._wanted = order == "kill"
+            self._kill_adbd()
+        elif order == "start":
+            self._wanted = True
+            self._adbd = self._adbd or _start_adbd()
+        elif order == "sweep":
+            for process in Path("/proc").glob("[0-9]*"):
+                if int(process.name) not in (1, self._adbd):
+                    _signal(int(process.name), signal.SIGKILL)
+        elif self._adbd is not None:
+            _signal(self._adbd, {"freeze": signal.SIGSTOP, "thaw": signal.SIGCONT}[order])
+
+    def _kill_adbd(self) -> None:
+        if self._adbd is not None:
+            _signal(self._adbd, signal.SIGKILL)
+            os.waitpid(self._adbd, 0)
+            self._adbd, self._ended_s = None, time.monotonic()
+
+
+def _signal(pid: int, number: int) -> None:
+    # It may have ended by itself.
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _start_adbd() -> int:

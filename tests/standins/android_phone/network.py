@@ -9,6 +9,7 @@ from android_phone import needs
 from android_phone.needs import NoPhone
 
 PORT = 5555
+_ANSWER_S = 1.0
 
 
 def address(index: int) -> str:
@@ -52,6 +53,14 @@ def cut(namespace_pid: int) -> None:
 def restore(namespace_pid: int) -> None:
     """Bring the phone's end up again."""
     _inside(str(namespace_pid), "link", "set", "eth0", "up")
+
+
+def answer(index: int) -> int:
+    """What a connection to adbd gives: 0, or the number of the error."""
+    host, _, port = address(index).partition(":")
+    with socket.socket() as probe:
+        probe.settimeout(_ANSWER_S)
+        return probe.connect_ex((host, int(port)))
 
 
 def _exists(index: int) -> bool:

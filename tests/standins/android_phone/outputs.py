@@ -34,7 +34,7 @@ def with_battery(battery: str, name: str, value: object) -> str:
     return line.sub(rf"\g<1>{value}", battery, count=1)
 
 
-def listed(properties: Mapping[str, str]) -> str:
+def getprop(properties: Mapping[str, str]) -> str:
     """What ``getprop`` prints."""
     return "".join(f"[{name}]: [{value}]\n" for name, value in sorted(properties.items()))
 

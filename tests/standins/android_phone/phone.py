@@ -1,17 +1,12 @@
 """A stand-in phone that runs: its start, its end, and what can happen to it."""
 
-import dataclasses
-import json
+import errno
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,11 +15,11 @@ from android_phone import emulation, needs, network, slots
 from android_phone.identities import Identity
 from android_phone.init import Plan
 from android_phone.needs import NoPhone
+from android_phone.process import Processes
 from android_phone.root import Root, ready_root
 from android_phone.slots import Slot
 from android_phone.state import State
 
-_INIT = Path(__file__).with_name("init.py")
 _START_S = 30.0
 _POLL_S = 0.05
 _BUSY_TICK_S = 0.02
@@ -53,7 +48,7 @@ class Phone:
         self._root = root
         self._data_bytes = data_bytes
         self._slot: Slot | None = None
-        self._process: subprocess.Popen[str] | None = None
+        self._processes: Processes | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -85,7 +80,7 @@ class Phone:
     @property
     def data(self) -> Path:
         """/data/local/tmp as this computer sees it."""
-        return Path(f"/proc/{self._init_pid}/root/{_DATA}")
+        return Path(f"/proc/{self._running.pid}/root/{_DATA}")
 
     def start(self) -> None:
         """Start it and wait until adbd listens.
@@ -127,31 +122,33 @@ class Phone:
 
     def cut_link(self) -> None:
         """Cut its network silently."""
-        network.cut(self._init_pid)
+        network.cut(self._running.pid)
 
     def restore_link(self) -> None:
         """Undo ``cut_link``."""
-        network.restore(self._init_pid)
+        network.restore(self._running.pid)
+        # A daemon that is stopped refuses, which is an answer, too.
+        self._wait_for(lambda: network.answer(self.index) in (0, errno.ECONNREFUSED))
 
     def freeze(self) -> None:
         """Have adbd stop without closing anything."""
-        self._order("freeze")
+        self._running.order("freeze")
 
     def thaw(self) -> None:
         """Undo ``freeze``."""
-        self._order("thaw")
+        self._running.order("thaw")
 
     def kill_adbd(self) -> None:
         """Kill adbd; it is started again a second later, as Android does."""
-        self._order("kill")
+        self._running.order("kill")
 
     def stop_adbd(self) -> None:
         """Kill adbd for good."""
-        self._order("stop")
+        self._running.order("stop")
 
     def start_adbd(self) -> None:
         """Start adbd after ``stop_adbd`` and wait until it listens."""
-        self._order("start")
+        self._running.order("start")
         self._wait_for_adbd()
 
     def fill_disk(self, left_bytes: int = 0) -> None:
@@ -166,12 +163,14 @@ class Phone:
         (self.data / _FILLER).unlink(missing_ok=True)
 
     def heal(self) -> None:
-        """Undo every fault, and have everything told as recorded; a no-op on a sound phone."""
+        """Have it as it was after its first start, but for the boot id: sound, empty, at rest."""
         self.restore_link()
         self.thaw()
-        self.free_disk()
-        self.state.reset()
         self.start_adbd()
+        self._running.order("sweep")
+        for left in self.data.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        self.state.reset()
 
     @contextmanager
     def busy(self, cores: float) -> Iterator[None]:
@@ -198,18 +197,15 @@ class Phone:
         return self._slot
 
     @property
-    def _init_pid(self) -> int:
-        """The phone's first process, as this computer counts."""
-        if self._process is None:
+    def _running(self) -> Processes:
+        if self._processes is None:
             raise NoPhone(f"the phone {self.name} does not run: start it")
-        pid = self._process.pid
-        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+        return self._processes
 
     def _boot(self, root: Root, kept: Path | None = None) -> None:
-        folder = self._claimed.folder
+        folder, state = self._claimed.folder, self.state
         stage = folder / "stage"
         stage.mkdir(exist_ok=True)
-        state = self.state
         state.boot()
         plan = Plan(
             root=str(root.files),
@@ -220,58 +216,25 @@ class Phone:
             data_bytes=self._data_bytes,
             libraries=self.identity.npu_libraries,
         )
-        namespaces = ("--net", "--mount", "--pid", "--uts", "--ipc")
-        self._process = subprocess.Popen(
-            [
-                *("unshare", *namespaces, "--fork", "--kill-child=SIGKILL"),
-                *(sys.executable, "-I", str(_INIT), json.dumps(dataclasses.asdict(plan))),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(folder / "errors").open("w"),
-            text=True,
-        )
-        self._expect("mounted")
-        network.connect(self.index, self._init_pid)
+        self._processes = Processes(plan, folder / "errors")
+        network.connect(self.index, self._processes.pid)
         if kept is not None:
             needs.run(["cp", "--archive", f"{kept}/.", self.data])
-        self._order("go", "started")
+        self._processes.begin()
         self._wait_for_adbd()
 
     def _end(self) -> None:
-        if self._process is not None:
-            # Its end is the end of everything in its namespaces.
-            with suppress(ValueError, ProcessLookupError, FileNotFoundError):
-                os.kill(self._init_pid, signal.SIGKILL)
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+        if self._processes is not None:
+            self._processes.end()
+            self._processes = None
             network.clear(self.index)
 
-    def _order(self, order: str, answer: str = "done") -> None:
-        if self._process is None or self._process.stdin is None:
-            raise NoPhone(f"the phone {self.name} does not run: start it")
-        self._process.stdin.write(f"{order}\n")
-        self._process.stdin.flush()
-        self._expect(answer)
-
-    def _expect(self, answer: str) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        told = self._process.stdout.readline().strip()
-        if told != answer:
-            words = (self._claimed.folder / "errors").read_text().strip()
-            raise NoPhone(f"the phone {self.name} did not come up: {words[-400:]}")
-
     def _wait_for_adbd(self) -> None:
-        host, _, port = self.address.partition(":")
+        self._wait_for(lambda: network.answer(self.index) == 0)
+
+    def _wait_for(self, holds: Callable[[], bool]) -> None:
         ends_s = time.monotonic() + _START_S
-        while True:
-            try:
-                socket.create_connection((host, int(port)), timeout=1.0).close()
-            except OSError as error:
-                if time.monotonic() > ends_s:
-                    raise NoPhone(f"adbd of {self.name} does not listen: {error}") from error
-                time.sleep(_POLL_S)
-            else:
-                return
+        while not holds():
+            if time.monotonic() > ends_s:
+                raise NoPhone(f"adbd of {self.name} cannot be reached at {self.address}")
+            time.sleep(_POLL_S)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from android_phone import outputs
-from android_phone.identities import Identity, recording
+from android_phone.identities import Identity, listed, recording
 
 _COMMANDS = Path(__file__).parent / "commands"
 _SHELL_USER = 2000
@@ -40,7 +40,7 @@ class State:
         """Write everything as the recordings have it; a phone that runs keeps its boot id."""
         identity, dumps = self._identity, self.told / "dumpsys"
         shutil.copytree(_COMMANDS, self.told / "bin", dirs_exist_ok=True)
-        _write(self.told / "properties", outputs.listed(identity.properties()))
+        _write(self.told / "properties", outputs.getprop(identity.properties()))
         for service, name in (
             ("battery", identity.battery),
             ("thermalservice", identity.thermal),
@@ -98,8 +98,8 @@ class State:
 
     def set_property(self, name: str, value: str) -> None:
         """A property of ``getprop``, such as the build's fingerprint."""
-        properties = self._identity.properties() | {name: value}
-        _write(self.told / "properties", outputs.listed(properties))
+        file = self.told / "properties"
+        _write(file, outputs.getprop(listed(file.read_text()) | {name: value}))
 
     def setting(self, namespace: str, key: str) -> str | None:
         """What a table of settings holds, as ``settings get`` tells it; None for nothing."""

@@ -97,7 +97,9 @@ def start(
     place, above = shlex.quote(folder), shlex.quote(str(PurePosixPath(folder).parent))
     result = shell.run(
         device,
-        f"mkdir -p {above} && mkdir {place} && cd {place} && {readings.BOOT_COMMAND} && "
+        # On a full disk folders can be made, and empty files: a job there would lose its end.
+        f"mkdir -p {above} && mkdir {place} && cd {place} && echo > pid.new && "
+        f"{readings.BOOT_COMMAND} && "
         f"{{ {_MARK}={place} setsid sh -c {shlex.quote(program)} "
         "</dev/null >/dev/null 2>&1 & } && "
         # Until it has left the stream's session it would be ended together with the stream.
