@@ -14,6 +14,7 @@ from distillfarm.cli import (
     matrix,
     measuring,
     profiles,
+    runtimes,
     servers,
     studies,
     up,
@@ -66,6 +67,7 @@ app.command()(measuring.measure)
 app.command("inspect")(inspection.inspect_model)
 app.add_typer(devices.app, name="devices")
 app.add_typer(profiles.app, name="profiles")
+app.add_typer(runtimes.app, name="runtimes")
 app.command()(matrix.matrix)
 app.add_typer(bundles.app, name="bundle")
 app.command()(doctor.doctor)
