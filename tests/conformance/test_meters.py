@@ -1,6 +1,7 @@
 """What every ``Meter`` and ``EnergyMeter`` promises."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,15 +11,20 @@ import pytest
 
 from distillfarm.agent.drivers.host.driver import HostDriver
 from distillfarm.agent.meters.context import ContextMeter
+from distillfarm.agent.meters.external import ExternalMeter
+from distillfarm.agent.meters.gauge import BatteryGaugeMeter, GaugeReading
+from distillfarm.agent.meters.odpm import OdpmMeter, Rail, RailReading
+from distillfarm.agent.meters.phone import FirstOf, phone_energy
 from distillfarm.agent.meters.rapl import RaplMeter
+from distillfarm.agent.meters.sampled import NotMetered
 from distillfarm.agent.protocols import (
     DeviceDriver,
     EnergyMeter,
     Meter,
     NotMeasured,
-    Series,
     Window,
 )
+from distillfarm.domain.measurement import Series
 
 
 class WarmHost(HostDriver):
@@ -113,6 +119,10 @@ class EnergyMeterConformance:
         assert abs(energy.net_mj) < 20
         assert energy.resolution_mj is not None
         assert 0 < energy.resolution_mj < 20
+        assert energy.interval_s is not None
+        assert 0 < energy.interval_s < 0.2
+        assert energy.repeats == 1
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
     async def test_without_an_instrument_there_is_a_reason_and_no_number(
         self, without: EnergyMeter, tmp_path: Path
@@ -155,3 +165,89 @@ class TestRaplMeter(EnergyMeterConformance):
     @pytest.fixture
     def without(self, tmp_path: Path) -> EnergyMeter:
         return RaplMeter(tmp_path / "none")
+
+
+class TenWatts:
+    """Readers of a device that draws 10 W all the time."""
+
+    def __init__(self) -> None:
+        self.begin_s = time.monotonic()
+        self.value = 0
+
+
+class TenWattRails(TenWatts):
+    async def read(self) -> RailReading:
+        now_s = time.monotonic()
+        rail = Rail("S2M_VDD_CPUCL2", "CPU(BIG)", 10.0 * (now_s - self.begin_s), 1e-5)
+        return RailReading(now_s, 0.001, (rail,))
+
+
+class TenWattGauge(TenWatts):
+    async def read(self) -> GaugeReading:
+        self.value = 1 - self.value
+        return GaugeReading(
+            time.monotonic(), 0.001, -2_500_000 - self.value, 4000, "discharging", (), False
+        )
+
+
+class NoRails:
+    async def read(self) -> RailReading:
+        raise NotMetered("the phone shows no power rails")
+
+
+class ChargingGauge:
+    async def read(self) -> GaugeReading:
+        return GaugeReading(time.monotonic(), 0.001, 100_000, 4000, "charging", ("usb",), False)
+
+
+class TestOdpmMeter(EnergyMeterConformance):
+    @pytest.fixture
+    def meter(self, tmp_path: Path) -> EnergyMeter:
+        return OdpmMeter(TenWattRails(), period_s=0.02, idle_s=0.2)
+
+    @pytest.fixture
+    def without(self, tmp_path: Path) -> EnergyMeter:
+        return OdpmMeter(NoRails())
+
+
+class TestBatteryGaugeMeter(EnergyMeterConformance):
+    @pytest.fixture
+    def meter(self, tmp_path: Path) -> EnergyMeter:
+        return BatteryGaugeMeter(TenWattGauge(), period_s=0.02, idle_s=0.2)
+
+    @pytest.fixture
+    def without(self, tmp_path: Path) -> EnergyMeter:
+        return BatteryGaugeMeter(ChargingGauge())
+
+
+# A meter's program as one may be written: a reading every 5 ms on the monotonic clock.
+PROGRAM = """\
+import json, time
+print("power meter, firmware 1.2", flush=True)
+while True:
+    print(json.dumps({"t_s": time.monotonic(), "watts": 10.0}), flush=True)
+    time.sleep(0.005)
+"""
+
+
+class TestExternalMeter(EnergyMeterConformance):
+    @pytest.fixture
+    def meter(self, tmp_path: Path) -> EnergyMeter:
+        program = tmp_path / "meter.py"
+        program.write_text(PROGRAM)
+        return ExternalMeter(f"{sys.executable} {program}", idle_s=0.2)
+
+    @pytest.fixture
+    def without(self, tmp_path: Path) -> EnergyMeter:
+        return ExternalMeter(f"{tmp_path}/no-such-program")
+
+
+class TestPhoneEnergy(EnergyMeterConformance):
+    @pytest.fixture
+    def meter(self, tmp_path: Path) -> EnergyMeter:
+        gauge = BatteryGaugeMeter(TenWattGauge(), period_s=0.02, idle_s=0.2)
+        return FirstOf({"power rails": OdpmMeter(NoRails()), "battery gauge": gauge})
+
+    @pytest.fixture
+    def without(self, tmp_path: Path) -> EnergyMeter:
+        return phone_energy("serial-1", NoRails(), ChargingGauge(), {})

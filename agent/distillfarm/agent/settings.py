@@ -29,7 +29,9 @@ class AgentSettings(BaseSettings):
     of phones on the network. ``link_patience_s`` is how long a phone may be away in mid-job,
     ``phone_patience_s`` how long a job may wait for one to cool down. ``revive_command`` brings
     back a phone that stays away, ``{serial}`` in it standing for which: such as ``uhubctl`` with
-    the port of its hub.
+    the port of its hub. ``external_meters`` are instruments outside of the devices: by a device's
+    serial, the command line of a program that prints readings (see ``meters.external``) or the name
+    of an entry point in ``distillfarm.meters``.
     """
 
     model_config = SettingsConfigDict(env_prefix="DISTILLFARM_AGENT_", frozen=True)
@@ -50,6 +52,7 @@ class AgentSettings(BaseSettings):
     link_patience_s: float = Field(default=60.0, ge=0.0)
     phone_patience_s: float = Field(default=300.0, ge=0.0)
     revive_command: str = ""
+    external_meters: dict[str, str] = Field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
