@@ -285,11 +285,20 @@ static void litert_declare_all(LiteRtSignature *signature) {
     }
 }
 
+// Tensors are allocated when they are first asked for; asking here makes that a part of loading.
+static void litert_allocate(void) {
+    LiteRtLayout *layouts = take(litert.output_count * sizeof *layouts);
+    litert_check(litert.LiteRtGetCompiledModelOutputTensorLayouts(
+        litert.compiled, litert.signature, litert.output_count, layouts, true));
+    free(layouts);
+}
+
 static void litert_load(const Order *order) {
     litert_make_environment(order);
     litert_check(litert.LiteRtCreateModelFromFile(litert.environment, order->model, &litert.model));
     litert.compiled = litert_compile(order, false);
     litert_declare_all(litert_find_signature());
+    litert_allocate();
 }
 
 static const Tensor *litert_inputs(size_t *count) {
