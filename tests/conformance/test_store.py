@@ -8,11 +8,14 @@ import farm_samples as samples
 import pytest
 from postgres import NoServer, postgres_url
 
+from distillfarm.controller.scheduling.conduct import Ending, Felling
+from distillfarm.controller.store.database import MIGRATIONS
 from distillfarm.controller.store.protocol import MeasurementQuery, Store
 from distillfarm.controller.store.sql import SqlStore
 from distillfarm.domain.agent import JobResult
 from distillfarm.domain.errors import (
     AlreadyExists,
+    Blame,
     InvalidRequest,
     LeaseLost,
     NotFound,
@@ -254,6 +257,76 @@ class StoreConformance:
                 store.finish(bad, 1, 3)
         assert store.job(lease.job_id).state is JobState.RUNNING
 
+    # Conduct
+
+    def fail(self, store: Store, key: str, blame: Blame, error: str = "broken") -> Lease:
+        lease = lease_one(store, key)
+        store.finish(JobResult(lease, error=error, retryable=False, blame=blame), 1, 3)
+        return lease
+
+    def test_a_job_remembers_where_it_failed(self, store: Store) -> None:
+        lease = lease_one(store)
+        broken = JobResult(lease, error="adb: device offline", retryable=True)
+        for _ in range(2):
+            assert store.finish(broken, 1, 9).failed_on == (lease.device_id,)
+        (again,) = store.grant([(lease.job_id, lease.device_id)], 2, LEASE_S)
+        store.finish(replace(broken, lease=again), 3, 9)
+        assert store.job(lease.job_id).failed_on == (lease.device_id,)
+        assert store.jobs([JobState.QUEUED])[0].failed_on == (lease.device_id,)
+
+    def test_how_jobs_ended_on_a_device_is_known_the_newest_first(self, store: Store) -> None:
+        device_id = self.fail(store, "a", Blame.PHONE, "first").device_id
+        store.finish(samples.result(lease_one(store, "b")), 1, 3)
+        self.fail(store, "c", Blame.HARNESS, "second")
+        store.release(lease_one(store, "d"), 2)
+        store.cancel_job(lease_one(store, "e").job_id, 2)
+        self.fail(store, "f", Blame.MODEL)
+        store.expire(1e9)
+        assert store.endings(device_id, 9) == [
+            Ending(Blame.HARNESS, "second"),
+            Ending(None),
+            Ending(Blame.PHONE, "first"),
+        ]
+        assert store.endings(device_id, 1) == [Ending(Blame.HARNESS, "second")]
+
+    def test_a_released_device_begins_anew(self, store: Store) -> None:
+        device_id = self.fail(store, "a", Blame.PHONE).device_id
+        store.set_quarantined(device_id, quarantined=True, reason="broken")
+        assert len(store.endings(device_id, 9)) == 1
+        store.set_quarantined(device_id, quarantined=False)
+        assert store.endings(device_id, 9) == []
+        self.fail(store, "b", Blame.PHONE)
+        assert len(store.endings(device_id, 9)) == 1
+
+    def test_fellings_are_noted_once_under_a_live_lease_and_forgiven(self, store: Store) -> None:
+        lease = lease_one(store)
+        for moment in (5.0, 6.0):
+            store.add_felling(lease, moment)
+        expected = Felling("onnxruntime/cpu/cpu", lease.device_id, "phone-1", False, 5.0)
+        assert store.fellings(samples.DIGEST) == [expected]
+        for stranger in (replace(lease, token=99), replace(lease, job_id="x")):
+            store.add_felling(stranger, 7.0)
+        store.finish(JobResult(lease, error="gone", blame=Blame.MODEL, felled=True), 8, 3)
+        assert store.fellings(samples.DIGEST) == [expected]
+        assert store.fellings("sha256:other") == []
+        assert store.forgive(samples.DIGEST) == 1
+        assert store.forgive(samples.DIGEST) == 0
+        store.add_felling(lease, 9.0)
+        assert store.fellings(samples.DIGEST) == []
+
+    def test_a_queued_job_can_be_answered_without_a_device(self, store: Store) -> None:
+        lease = lease_one(store, "ran")
+        job = store.submit(samples.request("waits"), 1)
+        answer = replace(
+            samples.measurement(lease), measurement_id="measurement-x", job_id=job.job_id
+        )
+        done = store.answer(job.job_id, answer)
+        assert (done.state, done.device_id, done.attempts) == (JobState.DONE, lease.device_id, 0)
+        assert store.measurement(done.measurement_id) == answer
+        for other in (job.job_id, lease.job_id):
+            with pytest.raises(WrongState, match="only a queued job"):
+                store.answer(other, answer)
+
     # Measurements
 
     def test_measurements_are_kept_whole_and_found_by_filter(self, store: Store) -> None:
@@ -340,13 +413,36 @@ def url() -> Iterator[str]:
 
 class TestPostgres(StoreConformance):
     @pytest.fixture
-    def store(self, url: str) -> Iterator[Store]:
+    def schema(self, url: str) -> Iterator[str]:
+        """The URL of an empty schema."""
         psycopg = pytest.importorskip("psycopg")
-        schema = fresh_id("t").replace("-", "_")
+        name = fresh_id("t").replace("-", "_")
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f"CREATE SCHEMA {schema}")
+            connection.execute(f"CREATE SCHEMA {name}")
             joint = "&" if "?" in url else "?"
-            store = SqlStore(f"{url}{joint}options=-csearch_path%3D{schema}")
-            yield store
-            store.close()
-            connection.execute(f"DROP SCHEMA {schema} CASCADE")
+            yield f"{url}{joint}options=-csearch_path%3D{name}"
+            connection.execute(f"DROP SCHEMA {name} CASCADE")
+
+    @pytest.fixture
+    def store(self, schema: str) -> Iterator[Store]:
+        store = SqlStore(schema)
+        yield store
+        store.close()
+
+    def test_a_database_of_the_first_version_is_led_forward(self, schema: str) -> None:
+        """What the migrations add is taken away, and comes back."""
+        psycopg = pytest.importorskip("psycopg")
+        SqlStore(schema).close()
+        statements = [each for migration in MIGRATIONS for each in migration]
+        added = [each.split()[2::3][:2] for each in statements if each.startswith("ALTER")]
+        with psycopg.connect(schema, autocommit=True) as connection:
+            connection.execute("DROP TABLE felling")
+            for table, column in added:
+                connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+            connection.execute("UPDATE schema_version SET version = 1")
+        store = SqlStore(schema)
+        lease = lease_one(store)
+        store.add_felling(lease, 1.0)
+        assert store.set_quarantined(lease.device_id, quarantined=True, reason="x").note == "x"
+        assert len(store.fellings(samples.DIGEST)) == 1
+        store.close()

@@ -176,6 +176,28 @@ def label(
     _print(run(work()), as_json)
 
 
+@app.command()
+@with_connection
+def forgive(
+    *,
+    connection: Connection,
+    digest: Annotated[
+        str, typer.Argument(metavar="DIGEST", help="sha256:..., as the job's reason names it.")
+    ],
+) -> None:
+    """Let a model be run again that took devices down and was stopped for that."""
+
+    async def work() -> int:
+        async with connected(connection) as client:
+            return await client.forgive(digest)
+
+    count = run(work())
+    if count:
+        show(f"{digest} took devices down {count} times; that is forgiven, it may be run again")
+    else:
+        show(f"{digest} took no device down, or that was forgiven before")
+
+
 def _warn_if(device: Device, status: DeviceStatus) -> None:
     """Say that the device still gets no work, if it stays in a state that was not ended."""
     if device.status is status:

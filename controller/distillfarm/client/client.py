@@ -125,6 +125,11 @@ class Client:
         request = pb.LabelDeviceRequest(device_id=device_id, labels=labels)
         return await self._connection.value(self._devices.LabelDevice, request, Device)
 
+    async def forgive(self, artifact_digest: str) -> int:
+        """Let a model that took devices down be run again; gives how many that were."""
+        request = pb.ForgiveModelRequest(artifact_digest=artifact_digest)
+        return (await self._connection.reply(self._devices.ForgiveModel, request)).fellings
+
     # Files
 
     async def upload(self, path: Path) -> tuple[str, int]:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -13,8 +14,10 @@ from distillfarm.controller.health import Vitals, new_trouble
 from distillfarm.controller.memory import Memory, News
 from distillfarm.controller.metrics import FarmMetrics
 from distillfarm.controller.naming import check_labels, check_name, check_reason, meant
+from distillfarm.controller.requests import check_digest
 from distillfarm.controller.sessions import Session
 from distillfarm.controller.settings import ControllerSettings
+from distillfarm.controller.settling import Settlement
 from distillfarm.controller.store.protocol import Store
 from distillfarm.domain.agent import (
     Abandon,
@@ -28,16 +31,13 @@ from distillfarm.domain.agent import (
     Welcome,
 )
 from distillfarm.domain.errors import (
-    FarmError,
     InvalidRequest,
-    LeaseLost,
-    NotFound,
     Unavailable,
     WrongState,
 )
 from distillfarm.domain.hardware import Device, DeviceHealth, matches
 from distillfarm.domain.ids import derived_id
-from distillfarm.domain.job import Job, JobRequest
+from distillfarm.domain.job import Job, JobRequest, JobState
 from distillfarm.wire.session import FromAgent
 
 _LOOK_AGAIN_S = 5.0
@@ -59,6 +59,7 @@ class Fleet:
         self._settings = settings
         self._memory = Memory(store, metrics, now)
         self._assigner = Assigner(self._memory, settings)
+        self._settlement = Settlement(store, settings, now)
 
     @property
     def changes(self) -> Changes:
@@ -77,6 +78,7 @@ class Fleet:
         def remembered() -> News:
             for agent_id in {device.agent_id for device in memory.store.devices()}:
                 memory.store.agent_gone(agent_id, memory.now())
+            self._settlement.answer(memory.store.jobs([JobState.QUEUED]))
             return memory.everything()
 
         await memory.change(remembered, memory.learn)
@@ -98,9 +100,7 @@ class Fleet:
     async def submit(self, request: JobRequest) -> Job:
         """Queue a job; safe to repeat."""
         memory = self._memory
-        return await memory.change(
-            lambda: memory.store.submit(request, memory.now()), memory.learn_job
-        )
+        return await memory.change(lambda: self._settlement.submit(request), memory.learn_job)
 
     async def job(self, job_id: str) -> Job:
         """A job with its progress."""
@@ -192,6 +192,14 @@ class Fleet:
         check_labels(labels)
         return await self._care(device_id, lambda store, i: store.set_labels(i, labels))
 
+    async def forgive(self, artifact_digest: str) -> int:
+        """Let a model that took devices down be run again; gives how many that were."""
+        check_digest(artifact_digest)
+        memory = self._memory
+        return await memory.change(
+            lambda: memory.store.forgive(artifact_digest), lambda _count: None
+        )
+
     async def _care(self, device_id: str, act: Callable[[Store, str], Device]) -> Device:
         memory, device = self._memory, self.device(device_id)
         return self._seen(
@@ -247,7 +255,8 @@ class Fleet:
         elif isinstance(message, JobProgress):
             memory.learn_progress(message)
         elif isinstance(message, JobResult):
-            await memory.change(lambda: self._settle(session.agent_id, message), memory.learn)
+            settle = partial(self._settlement.settle, session.agent_id, message)
+            await memory.change(settle, memory.learn)
             session.send(Ack(message.lease))
         elif isinstance(message, Inventory):
             await memory.change(lambda: self._report(session.agent_id, message), memory.learn)
@@ -287,29 +296,3 @@ class Fleet:
         return News(
             devices=tuple(store.report_devices(agent_id, inventory.devices, self._memory.now()))
         )
-
-    def _settle(self, agent_id: str, result: JobResult) -> News:
-        memory, lease = self._memory, result.lease
-        try:
-            device = memory.store.device(lease.device_id)
-            if device.agent_id != agent_id:
-                raise LeaseLost(f"{lease.device_id} is not {agent_id}'s")
-            if result.measurement is not None and device.info.emulated:
-                # Not the agent's to decide: an emulator's times must never pass for a phone's.
-                result = replace(result, measurement=replace(result.measurement, emulated=True))
-            job = self._finish(result)
-        except (LeaseLost, NotFound) as error:
-            # Acknowledged all the same: the agent would otherwise send it for ever.
-            _log.info("a result does not count", job=lease.job_id, reason=str(error))
-            return News()
-        return memory.job_and_device(job, lease.device_id)
-
-    def _finish(self, result: JobResult) -> Job:
-        store, attempts = self._memory.store, self._settings.max_attempts
-        try:
-            return store.finish(result, self._memory.now(), attempts)
-        except (LeaseLost, NotFound):
-            raise
-        except FarmError as error:
-            unusable = JobResult(result.lease, error=f"the agent's result is unusable: {error}")
-            return store.finish(unusable, self._memory.now(), attempts)

@@ -79,10 +79,15 @@ def check_selector(selector: str) -> None:
 def check_blobs(blobs: BlobStore, digests: Iterable[str]) -> None:
     """Whether every blob is here; empty digests name none. Blocks."""
     for digest in filter(None, digests):
-        if not is_digest(digest):
-            raise InvalidRequest(f"{digest[:_MAX_TEXT]!r} is no digest; write sha256:HEX")
+        check_digest(digest)
         if not blobs.has(digest):
             raise NotFound(f"blob {digest} is not here; upload it first")
+
+
+def check_digest(digest: str) -> None:
+    """Whether this can name a blob."""
+    if not is_digest(digest):
+        raise InvalidRequest(f"{digest[:_MAX_TEXT]!r} is no digest; write sha256:HEX")
 
 
 def _check_spec(spec: MeasureSpec) -> None:

@@ -18,10 +18,13 @@ class ControllerSettings(BaseSettings):
 
     An agent beats every ``heartbeat_s`` and is taken for gone after three silent ones; a device
     that nobody beats for is given to others after ``lease_s``. A job is tried ``max_attempts``
-    times, and waits ``patience_s`` for a connected device that could run it. A measurement younger
-    than ``measurement_freshness_s`` may stand in for a search trial's; 0 forbids it. A compression
-    step whose worker is silent for ``worker_silence_s`` is queued again. A stopping controller lets
-    calls under way go on for ``grace_s``.
+    times, and waits ``patience_s`` for a connected device that could run it. A device quarantines
+    itself after ``max_phone_failures`` in a row by its own fault, or after ``max_harness_failures``
+    by the harness' while its agent's other devices work. A model that took down ``max_fellings``
+    devices is given to no other. A measurement younger than ``measurement_freshness_s`` may stand
+    in for a search trial's; 0 forbids it. A compression step whose worker is silent for
+    ``worker_silence_s`` is queued again. A stopping controller lets calls under way go on for
+    ``grace_s``.
     """
 
     model_config = SettingsConfigDict(env_prefix="DISTILLFARM_CONTROLLER_", frozen=True)
@@ -41,6 +44,9 @@ class ControllerSettings(BaseSettings):
     lease_s: float = Field(default=30.0, gt=0)
     max_attempts: int = Field(default=3, ge=1)
     patience_s: float = Field(default=600.0, ge=0)
+    max_phone_failures: int = Field(default=3, ge=1)
+    max_harness_failures: int = Field(default=5, ge=1)
+    max_fellings: int = Field(default=3, ge=1)
     measurement_freshness_s: float = Field(default=24 * 3600.0, ge=0)
     worker_silence_s: float = Field(default=30.0, gt=0)
     grace_s: float = Field(default=3.0, ge=0)

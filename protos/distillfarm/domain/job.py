@@ -86,7 +86,8 @@ class Job:
 
     ``attempts`` counts leases granted; ``error`` says why a FAILED job failed, and is only ever
     the harness's fault: a model's fault is a DONE job with its outcome. ``progress`` is a short
-    line for people, ``fraction`` 0..1.
+    line for people, ``fraction`` 0..1. ``failed_on`` are the devices on which an attempt failed;
+    any other that can run it is tried first.
     """
 
     job_id: str
@@ -99,6 +100,7 @@ class Job:
     error: str = ""
     progress: str = ""
     fraction: float = 0.0
+    failed_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

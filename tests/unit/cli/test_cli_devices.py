@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import msgspec
 from cli_lab import Lab, Run
-from farm_samples import device_info
+from farm_samples import DIGEST, device_info
 
 from distillfarm.domain.hardware import Cluster, Device, DeviceHealth, DeviceStatus, Gpu
 
@@ -147,3 +147,9 @@ def test_show_tells_clusters_graphics_libraries_and_health(lab: Lab, run_cli: Ru
         "ARM Mali-G715, driver v1.r43p0", "libedgetpu_util.so", "the disk is full", "not told",
     ):  # fmt: skip
         assert text in shown
+
+
+def test_forgiving_a_model_tells_what_is_forgiven(lab: Lab, run_cli: Run) -> None:
+    lab.fellings = {DIGEST: 3}
+    assert "took devices down 3 times" in run_cli("devices", "forgive", DIGEST).stdout
+    assert "took no device down" in run_cli("devices", "forgive", DIGEST).stdout

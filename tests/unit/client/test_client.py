@@ -61,6 +61,7 @@ async def test_devices_are_named_labelled_quarantined_and_released(client: Clien
     held = await client.quarantine("d1", "swollen")
     assert (held.status, held.note) == (DeviceStatus.QUARANTINED, "swollen")
     assert (await client.release("d1")).status is DeviceStatus.IDLE
+    assert await client.forgive(farm_samples.DIGEST) == 3
 
 
 async def test_an_unknown_device_raises_what_the_controller_raised(client: Client) -> None:

@@ -40,9 +40,10 @@ def job(
     priority: int = 0,
     study_id: str = "",
     attempts: int = 0,
+    failed_on: tuple[str, ...] = (),
 ) -> Job:
     request = samples.request(name, selector=selector, priority=priority, study_id=study_id)
-    return Job(name, request, JobState.QUEUED, at_s, attempts)
+    return Job(name, request, JobState.QUEUED, at_s, attempts, failed_on=failed_on)
 
 
 def farm(*things: Device | Job, now_s: float = 0.0) -> FarmState:
@@ -180,6 +181,38 @@ def test_progress_says_what_is_waited_for() -> None:
     assert progress_text(state, y) == "no device matches 'nobody' yet"
 
 
+def test_a_job_is_tried_elsewhere_first() -> None:
+    state = farm(device("a"), device("b"), job("again", failed_on=("a",)))
+    assert assign(state, ATTEMPTS) == [Assignment("again", "b")]
+
+
+@pytest.mark.parametrize("other", [None, device("b", OFFLINE), device("b", refusal="too old")])
+def test_where_no_other_device_is_there_the_same_is_tried_again(other: Device | None) -> None:
+    state = farm(device("a"), job("again", failed_on=("a",)), *([other] if other else []))
+    assert assign(state, ATTEMPTS) == [Assignment("again", "a")]
+
+
+def test_a_busy_device_is_waited_for_and_nobody_behind_is_held_up() -> None:
+    again = job("again", failed_on=("a",))
+    state = farm(device("a"), device("b", BUSY), again, job("other", 1))
+    assert assign(state, ATTEMPTS) == [Assignment("other", "a")]
+    assert progress_text(state, again).endswith("it failed on a and is tried elsewhere first")
+    state.put_device(device("b"), 1.0)
+    assert assign(state, ATTEMPTS) == [Assignment("again", "b")]
+
+
+def test_when_the_last_other_device_leaves_the_same_is_tried_again() -> None:
+    state = farm(device("a"), device("b", BUSY), job("again", failed_on=("a",)))
+    assert assign(state, ATTEMPTS) == []
+    state.put_device(device("b", DRAINED), 1.0)
+    assert assign(state, ATTEMPTS) == [Assignment("again", "a")]
+
+
+def test_a_job_that_failed_everywhere_goes_anywhere() -> None:
+    state = farm(device("a", BUSY), device("b"), job("again", failed_on=("a", "b")))
+    assert assign(state, ATTEMPTS) == [Assignment("again", "b")]
+
+
 def test_many_devices_and_jobs_with_needs_of_their_own() -> None:
     state = farm(*(device(f"d{number}") for number in range(1000)))
     for number in range(3000):
@@ -203,6 +236,7 @@ events = st.lists(
             st.sampled_from([f"job-{number}" for number in range(8)]),
             st.floats(0, 10),
             selector=st.sampled_from(["*", *NAMES, "platform=android"]),
+            failed_on=st.sampled_from([(), (), ("a",), ("a", "b")]),
             priority=st.integers(0, 2),
             study_id=st.sampled_from(["", "x"]),
         ),
@@ -232,9 +266,12 @@ def test_no_device_idles_beside_a_job_that_it_could_run(happened: list[Device | 
                 chosen = known[decision.device_id]
                 wanted = waiting.pop(decision.job_id)
                 assert able(chosen, wanted)
+                assert may_have(known, chosen, wanted)
                 known[chosen.device_id] = replace(chosen, status=BUSY)
             assert not any(
-                able(each, wanted) for each in known.values() for wanted in waiting.values()
+                able(each, wanted) and may_have(known, each, wanted)
+                for each in known.values()
+                for wanted in waiting.values()
             )
         else:
             waiting.pop(event.removeprefix("end "), None)
@@ -245,3 +282,14 @@ def test_no_device_idles_beside_a_job_that_it_could_run(happened: list[Device | 
 def able(candidate: Device, wanted: Job) -> bool:
     works = candidate.info.runtimes[0].works
     return candidate.status is IDLE and works and matches(candidate, wanted.request.selector)
+
+
+def may_have(known: dict[str, Device], candidate: Device, wanted: Job) -> bool:
+    """Whether it has not failed there, or no other device is there."""
+    others = (
+        each
+        for each in known.values()
+        if each.device_id not in wanted.failed_on and each.status in (IDLE, BUSY)
+    )
+    elsewhere = any(able(replace(each, status=IDLE), wanted) for each in others)
+    return candidate.device_id not in wanted.failed_on or not elsewhere

@@ -34,15 +34,16 @@ def assign(state: FarmState, max_attempts: int) -> list[Assignment | GiveUp]:
     """Give idle devices to waiting jobs; both are taken out of ``state``.
 
     Larger priority goes first; among equals the study with the fewest running jobs, so that a
-    small study is not stuck behind a large one; then the oldest job. A job whose leases were lost
-    ``max_attempts`` times is given up, for it may be what ends its agents.
+    small study is not stuck behind a large one; then the oldest job. A job goes where it has not
+    failed yet, as long as there is such a device. One whose leases were lost ``max_attempts`` times
+    is given up, for it may be what ends its agents.
     """
     decisions: list[Assignment | GiveUp] = []
     ready: list[tuple[Key, int, Line, str]] = []
 
     def enter(order: int, line: Line, study_id: str) -> None:
         place = state.head(line, study_id)
-        if place is not None and line.idle:
+        if place is not None and line.next_device:
             key = _key(place, state.running_by_study[study_id])
             heapq.heappush(ready, (key, order, line, study_id))
 
@@ -52,10 +53,11 @@ def assign(state: FarmState, max_attempts: int) -> list[Assignment | GiveUp]:
     while ready:
         key, order, line, study_id = heapq.heappop(ready)
         place = state.head(line, study_id)
-        if place is None or not line.idle:
+        device_id = line.next_device
+        if place is None or device_id is None:
             continue
         if _key(place, state.running_by_study[study_id]) == key:
-            decisions.append(_serve(state, line, place, max_attempts))
+            decisions.append(_serve(state, place, device_id, max_attempts))
         enter(order, line, study_id)
     return decisions
 
@@ -93,14 +95,21 @@ def waiting_text(state: FarmState, line: Line) -> str:
         return f"no device matches {line.need.selector!r} yet"
     statuses = Counter(state.devices[device_id].status.value for device_id in line.willing)
     found = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
-    return f"waiting for a device that can run {line.need.target}: {found}"
+    text = f"waiting for a device that can run {line.need.target}: {found}"
+    failed_on = [state.devices[each] for each in line.need.failed_on if each in line.willing]
+    if not failed_on:
+        return text
+    named = ", ".join(sorted(each.info.serial for each in failed_on))
+    return f"{text}; it failed on {named} and is tried elsewhere first"
 
 
 def _key(place: Place, running: int) -> Key:
     return place.negative_priority, running, place.submitted_at_s, place.arrival
 
 
-def _serve(state: FarmState, line: Line, place: Place, max_attempts: int) -> Assignment | GiveUp:
+def _serve(
+    state: FarmState, place: Place, device_id: str, max_attempts: int
+) -> Assignment | GiveUp:
     job = state.waiting[place.job_id]
     if job.attempts >= max_attempts:
         state.forget_job(job.job_id)
@@ -108,7 +117,6 @@ def _serve(state: FarmState, line: Line, place: Place, max_attempts: int) -> Ass
             job.job_id,
             f"its lease was lost {job.attempts} times; see the logs of the agents that ran it",
         )
-    device_id = next(iter(line.idle))
     state.start_job(job)
     state.take_device(device_id)
     return Assignment(job.job_id, device_id)

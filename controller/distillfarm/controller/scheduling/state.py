@@ -2,7 +2,8 @@
 
 No clock, no I/O: events come in as method calls, ``policy`` reads decisions out. Jobs that want
 the same stand in one line, so that a change of one device costs as many steps as there are lines,
-however many jobs wait.
+however many jobs wait. What a job has failed on is a part of what it wants, so that the few which
+did so stand in lines of their own and hold up nobody.
 """
 
 import heapq
@@ -19,10 +20,11 @@ _SPARE_LINES = 256
 
 @dataclass(frozen=True)
 class Need:
-    """What jobs in one line have in common."""
+    """What jobs in one line have in common; ``failed_on`` are the devices where they failed."""
 
     selector: str
     target: Target
+    failed_on: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, order=True)
@@ -54,6 +56,21 @@ class Line:
     idle: dict[str, None] = field(default_factory=dict)
     queues: dict[str, list[Place]] = field(default_factory=dict)
     waiting: int = 0
+
+    @property
+    def next_device(self) -> str | None:
+        """The device that its next job gets, or None where there is none to give.
+
+        Where its jobs have failed they are tried again only if no other device is there, be it
+        idle or busy. Takes as many steps as there are such devices.
+        """
+        failed_on = self.need.failed_on
+        other = next((each for each in self.idle if each not in failed_on), None)
+        if other is not None:
+            return other
+        if len(self.present) > sum(each in self.present for each in failed_on):
+            return None
+        return next(iter(self.idle), None)
 
     @property
     def hopeless(self) -> bool:
@@ -159,7 +176,7 @@ class FarmState:
 
 
 def _need(job: Job) -> Need:
-    return Need(job.request.selector, job.request.target)
+    return Need(job.request.selector, job.request.target, frozenset(job.failed_on))
 
 
 def _judge(line: Line, device: Device) -> None:

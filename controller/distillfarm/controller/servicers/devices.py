@@ -66,3 +66,9 @@ class Devices(DevicesServicer):
         only_users()
         device = await self._fleet.release(request.device_id)
         return to_message(device, hardware_pb2.Device)
+
+    async def ForgiveModel(
+        self, request: pb.ForgiveModelRequest, context: Any
+    ) -> pb.ForgiveModelReply:
+        only_users()
+        return pb.ForgiveModelReply(fellings=await self._fleet.forgive(request.artifact_digest))

@@ -18,6 +18,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE device ADD COLUMN quarantined BOOLEAN NOT NULL DEFAULT FALSE",
         "ALTER TABLE device ADD COLUMN quarantine_note VARCHAR NOT NULL DEFAULT ''",
     ),
+    (
+        "ALTER TABLE device ADD COLUMN forgiven_token INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE job ADD COLUMN failed_on VARCHAR NOT NULL DEFAULT '[]'",
+        "ALTER TABLE lease ADD COLUMN blame VARCHAR NOT NULL DEFAULT ''",
+        """CREATE TABLE felling (
+            device_id VARCHAR NOT NULL, token INTEGER NOT NULL, artifact_digest VARCHAR NOT NULL,
+            target VARCHAR NOT NULL, at_s FLOAT NOT NULL, PRIMARY KEY (device_id, token))""",
+        "CREATE INDEX ix_felling_artifact_digest ON felling (artifact_digest)",
+    ),
 )
 """The statements that lead from schema version N + 1 to N + 2; a fresh database skips them all."""
 
@@ -136,5 +145,6 @@ def _own_tables() -> list[sqlalchemy.Table]:
             "trial",
             "event",
             "credential",
+            "felling",
         )
     ]

@@ -77,6 +77,8 @@ class DeviceStore(Database):
             row = device_row(session, device_id)
             if not (keep and quarantined and row.quarantined):
                 row.quarantined, row.quarantine_note = quarantined, reason if quarantined else ""
+            if not quarantined:
+                row.forgiven_token = row.last_token
             return to_device(row, busy_devices(session, [device_id]))
 
     def set_name(self, device_id: str, name: str) -> Device:

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 import msgspec
 from sqlmodel import Session, col, select
 
+from distillfarm.controller.store import measurements
 from distillfarm.controller.store.database import Database
 from distillfarm.controller.store.tables import LIVE, JobRow, LeaseRow
 from distillfarm.domain.errors import AlreadyExists, NotFound, WrongState
 from distillfarm.domain.ids import derived_id
 from distillfarm.domain.job import Job, JobRequest, JobState
+from distillfarm.domain.measurement import Measurement
 
 CANCELLED = "cancelled"
 """The ``end`` of a lease whose job was cancelled."""
@@ -69,6 +71,17 @@ class JobStore(Database):
             row.state, row.error = JobState.FAILED.value, error
             return to_job(row)
 
+    def answer(self, job_id: str, measurement: Measurement) -> Job:
+        """See ``protocol.Store``."""
+        with self.writing() as session:
+            row = job_row(session, job_id)
+            if row.state != JobState.QUEUED.value:
+                raise WrongState(f"{job_id} is {row.state}; only a queued job can be answered")
+            session.add(measurements.to_row(measurement, row.study_id))
+            row.state, row.device_id = JobState.DONE.value, measurement.device_id
+            row.measurement_id = measurement.measurement_id
+            return to_job(row)
+
 
 def job_row(session: Session, job_id: str) -> JobRow:
     """The job's row.
@@ -93,6 +106,7 @@ def to_job(row: JobRow) -> Job:
         row.device_id,
         row.measurement_id,
         row.error,
+        failed_on=msgspec.json.decode(row.failed_on, type=tuple[str, ...]),
     )
 
 

@@ -2,20 +2,23 @@
 
 from collections.abc import Sequence
 
+import msgspec
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
+from distillfarm.controller.scheduling.conduct import Ending
 from distillfarm.controller.store import measurements
 from distillfarm.controller.store.database import Database
-from distillfarm.controller.store.devices import busy_devices, to_device
+from distillfarm.controller.store.devices import busy_devices, device_row, to_device
 from distillfarm.controller.store.jobs import job_row, to_job
 from distillfarm.controller.store.tables import LIVE, DeviceRow, JobRow, LeaseRow, MeasurementRow
 from distillfarm.domain.agent import JobResult
-from distillfarm.domain.errors import AlreadyExists, InvalidRequest, LeaseLost
+from distillfarm.domain.errors import AlreadyExists, Blame, InvalidRequest, LeaseLost
 from distillfarm.domain.hardware import DeviceStatus
 from distillfarm.domain.job import Job, JobState, Lease
 
 _FINISHED, _EXPIRED, _RELEASED = "finished", "expired", "released"
+_ERROR = "error: "
 
 
 class LeaseStore(Database):
@@ -86,7 +89,7 @@ class LeaseStore(Database):
         """See ``protocol.Store``."""
         lease, measurement = result.lease, result.measurement
         _check(result)
-        identity = measurement.measurement_id if measurement else f"error: {result.error}"
+        identity = measurement.measurement_id if measurement else f"{_ERROR}{result.error}"
         with self.writing() as session:
             row = session.get(LeaseRow, (lease.device_id, lease.token))
             if row is None or row.job_id != lease.job_id:
@@ -109,7 +112,38 @@ class LeaseStore(Database):
             else:
                 job.state, job.error = JobState.FAILED.value, result.error
             row.end, row.result = _FINISHED, identity
+            if not measurement or result.felled:
+                row.blame = result.blame.value
+                _note_failure(job, lease.device_id)
             return to_job(job)
+
+    def endings(self, device_id: str, most: int) -> list[Ending]:
+        """See ``protocol.Store``."""
+        with self.reading() as session:
+            telling = (
+                select(LeaseRow)
+                .where(
+                    LeaseRow.device_id == device_id,
+                    LeaseRow.end == _FINISHED,
+                    LeaseRow.blame != Blame.MODEL.value,
+                    LeaseRow.token > device_row(session, device_id).forgiven_token,
+                )
+                .order_by(col(LeaseRow.token).desc())
+                .limit(most)
+            )
+            return [_to_ending(row) for row in session.exec(telling)]
+
+
+def _note_failure(job: JobRow, device_id: str) -> None:
+    known = msgspec.json.decode(job.failed_on, type=list[str])
+    if device_id not in known:
+        job.failed_on = msgspec.json.encode([*known, device_id]).decode()
+
+
+def _to_ending(row: LeaseRow) -> Ending:
+    if not row.blame:
+        return Ending(None)
+    return Ending(Blame(row.blame), row.result.removeprefix(_ERROR))
 
 
 def _check(result: JobResult) -> None:

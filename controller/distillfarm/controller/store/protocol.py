@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from distillfarm.controller.scheduling.conduct import Ending, Felling
 from distillfarm.domain.agent import JobResult
 from distillfarm.domain.hardware import Device, DeviceInfo
 from distillfarm.domain.job import Job, JobRequest, JobState, Lease
@@ -51,7 +52,8 @@ class Store(Protocol):
     ) -> Device:
         """Quarantine or release, whether it is drained or not; idempotent.
 
-        With ``keep`` one that is quarantined already keeps its reason.
+        With ``keep`` one that is quarantined already keeps its reason. What was held against a
+        device is forgiven when it is released.
         """
 
     def set_name(self, device_id: str, name: str) -> Device:
@@ -110,11 +112,34 @@ class Store(Protocol):
     def finish(self, result: JobResult, now_s: float, max_attempts: int) -> Job:
         """Take a result: store the measurement, end the lease, settle the job, all or nothing.
 
-        A retryable error queues the job again until ``max_attempts`` leases were granted. The same
-        result again is a no-op.
+        A retryable error queues the job again until ``max_attempts`` leases were granted; the
+        device is then one on which it failed. The same result again is a no-op.
 
         Raises:
             LeaseLost: the token is not the device's newest, or the lease was ended.
+        """
+
+    def endings(self, device_id: str, most: int) -> list[Ending]:
+        """How the newest jobs ended on a device since it was last released, the newest first.
+
+        Leases that were lost or cancelled tell nothing, nor do errors that a model is to blame for.
+        """
+
+    # Models that take devices down
+    def add_felling(self, lease: Lease, now_s: float) -> None:
+        """Note that the device went down under a live lease; idempotent, a no-op for a lost one."""
+
+    def fellings(self, artifact_digest: str) -> list[Felling]:
+        """The devices that an artifact took down, the oldest first."""
+
+    def forgive(self, artifact_digest: str) -> int:
+        """Forget the fellings of an artifact; gives how many there were."""
+
+    def answer(self, job_id: str, measurement: Measurement) -> Job:
+        """Make a QUEUED job DONE without a device.
+
+        Raises:
+            WrongState: the job does not wait.
         """
 
     # Measurements

@@ -15,7 +15,10 @@ class SchemaVersionRow(SQLModel, table=True):
 
 
 class DeviceRow(SQLModel, table=True):
-    """A device; ``last_token`` is the largest token ever granted on it."""
+    """A device; ``last_token`` is the largest token ever granted on it.
+
+    What ended under a token up to ``forgiven_token`` is not held against it any more.
+    """
 
     __tablename__ = "device"
     device_id: str = Field(primary_key=True)
@@ -31,6 +34,7 @@ class DeviceRow(SQLModel, table=True):
     name: str = Field(default="")
     quarantined: bool = Field(default=False)
     quarantine_note: str = Field(default="")
+    forgiven_token: int = Field(default=0)
 
 
 class JobRow(SQLModel, table=True):
@@ -47,10 +51,14 @@ class JobRow(SQLModel, table=True):
     measurement_id: str
     error: str
     request: str
+    failed_on: str = Field(default="[]")
 
 
 class LeaseRow(SQLModel, table=True):
-    """A lease; ``end`` says how it ended, ``result`` what was taken under it."""
+    """A lease; ``end`` says how it ended, ``result`` what was taken under it.
+
+    ``blame`` is whose fault the error was that was taken, empty for a measurement.
+    """
 
     __tablename__ = "lease"
     # The database itself refuses a second live lease: a defect above can not double-book a phone.
@@ -77,6 +85,18 @@ class LeaseRow(SQLModel, table=True):
     expires_at_s: float
     end: str
     result: str
+    blame: str = Field(default="")
+
+
+class FellingRow(SQLModel, table=True):
+    """A device that went down under a lease, while the artifact ran on the target."""
+
+    __tablename__ = "felling"
+    device_id: str = Field(primary_key=True)
+    token: int = Field(primary_key=True)
+    artifact_digest: str = Field(index=True)
+    target: str
+    at_s: float
 
 
 class MeasurementRow(SQLModel, table=True):

@@ -3,10 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from distillfarm.wire.v1 import hardware_pb2 as _hardware_pb2
 from distillfarm.wire.v1 import model_pb2 as _model_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -170,6 +172,7 @@ class Job(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     FRACTION_FIELD_NUMBER: _builtins.int
+    FAILED_ON_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     state: Global___JobState.ValueType
     submitted_at_s: _builtins.float
@@ -181,6 +184,8 @@ class Job(_message.Message):
     fraction: _builtins.float
     @_builtins.property
     def request(self) -> Global___JobRequest: ...
+    @_builtins.property
+    def failed_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -194,10 +199,11 @@ class Job(_message.Message):
         error: _builtins.str = ...,
         progress: _builtins.str = ...,
         fraction: _builtins.float = ...,
+        failed_on: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "device_id", b"device_id", "error", b"error", "fraction", b"fraction", "job_id", b"job_id", "measurement_id", b"measurement_id", "progress", b"progress", "request", b"request", "state", b"state", "submitted_at_s", b"submitted_at_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "device_id", b"device_id", "error", b"error", "failed_on", b"failed_on", "fraction", b"fraction", "job_id", b"job_id", "measurement_id", b"measurement_id", "progress", b"progress", "request", b"request", "state", b"state", "submitted_at_s", b"submitted_at_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -330,6 +330,45 @@ class ReleaseDeviceRequest(_message.Message):
 Global___ReleaseDeviceRequest: _TypeAlias = ReleaseDeviceRequest  # noqa: Y015
 
 @_typing.final
+class ForgiveModelRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTIFACT_DIGEST_FIELD_NUMBER: _builtins.int
+    artifact_digest: _builtins.str
+    def __init__(
+        self,
+        *,
+        artifact_digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgiveModelRequest: _TypeAlias = ForgiveModelRequest  # noqa: Y015
+
+@_typing.final
+class ForgiveModelReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FELLINGS_FIELD_NUMBER: _builtins.int
+    fellings: _builtins.int
+    """How many times it took a device down."""
+    def __init__(
+        self,
+        *,
+        fellings: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fellings", b"fellings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgiveModelReply: _TypeAlias = ForgiveModelReply  # noqa: Y015
+
+@_typing.final
 class SubmitJobRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

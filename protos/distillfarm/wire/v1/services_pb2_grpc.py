@@ -228,6 +228,11 @@ class DevicesStub:
                 request_serializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.ReleaseDeviceRequest.SerializeToString,
                 response_deserializer=distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.FromString,
                 _registered_method=True)
+        self.ForgiveModel = channel.unary_unary(
+                '/distillfarm.v1.Devices/ForgiveModel',
+                request_serializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.ForgiveModelRequest.SerializeToString,
+                response_deserializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.ForgiveModelReply.FromString,
+                _registered_method=True)
 
 
 class DevicesServicer:
@@ -284,6 +289,13 @@ class DevicesServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForgiveModel(self, request, context):
+        """Lets a model be run again that took devices down and was stopped for that.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DevicesServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -326,6 +338,11 @@ def add_DevicesServicer_to_server(servicer, server):
                     servicer.ReleaseDevice,
                     request_deserializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.ReleaseDeviceRequest.FromString,
                     response_serializer=distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.SerializeToString,
+            ),
+            'ForgiveModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgiveModel,
+                    request_deserializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.ForgiveModelRequest.FromString,
+                    response_serializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.ForgiveModelReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -545,6 +562,33 @@ class Devices:
             '/distillfarm.v1.Devices/ReleaseDevice',
             distillfarm_dot_wire_dot_v1_dot_services__pb2.ReleaseDeviceRequest.SerializeToString,
             distillfarm_dot_wire_dot_v1_dot_hardware__pb2.Device.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgiveModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/distillfarm.v1.Devices/ForgiveModel',
+            distillfarm_dot_wire_dot_v1_dot_services__pb2.ForgiveModelRequest.SerializeToString,
+            distillfarm_dot_wire_dot_v1_dot_services__pb2.ForgiveModelReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -102,6 +102,8 @@ class DevicesStub:
     QuarantineDevice: _grpc.UnaryUnaryMultiCallable[_services_pb2.QuarantineDeviceRequest, _hardware_pb2.Device]
     """Holds it for unfit until it is released, drained or not."""
     ReleaseDevice: _grpc.UnaryUnaryMultiCallable[_services_pb2.ReleaseDeviceRequest, _hardware_pb2.Device]
+    ForgiveModel: _grpc.UnaryUnaryMultiCallable[_services_pb2.ForgiveModelRequest, _services_pb2.ForgiveModelReply]
+    """Lets a model be run again that took devices down and was stopped for that."""
 
 @_typing.type_check_only
 class DevicesAsyncStub(DevicesStub):
@@ -118,6 +120,8 @@ class DevicesAsyncStub(DevicesStub):
     QuarantineDevice: _aio.UnaryUnaryMultiCallable[_services_pb2.QuarantineDeviceRequest, _hardware_pb2.Device]  # type: ignore[assignment]
     """Holds it for unfit until it is released, drained or not."""
     ReleaseDevice: _aio.UnaryUnaryMultiCallable[_services_pb2.ReleaseDeviceRequest, _hardware_pb2.Device]  # type: ignore[assignment]
+    ForgiveModel: _aio.UnaryUnaryMultiCallable[_services_pb2.ForgiveModelRequest, _services_pb2.ForgiveModelReply]  # type: ignore[assignment]
+    """Lets a model be run again that took devices down and was stopped for that."""
 
 class DevicesServicer(metaclass=_abc_1.ABCMeta):
     """The lab's devices. A device_id may also be a name or a serial that means one device."""
@@ -179,6 +183,14 @@ class DevicesServicer(metaclass=_abc_1.ABCMeta):
         request: _services_pb2.ReleaseDeviceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_hardware_pb2.Device, _abc.Awaitable[_hardware_pb2.Device]]: ...
+
+    @_abc_1.abstractmethod
+    def ForgiveModel(
+        self,
+        request: _services_pb2.ForgiveModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_services_pb2.ForgiveModelReply, _abc.Awaitable[_services_pb2.ForgiveModelReply]]:
+        """Lets a model be run again that took devices down and was stopped for that."""
 
 def add_DevicesServicer_to_server(servicer: DevicesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
