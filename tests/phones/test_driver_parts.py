@@ -20,7 +20,7 @@ from distillfarm.domain.errors import DeviceTimeout, NoCapacity
 
 FOLDER = "/data/local/tmp/jobs"
 # Starting a program takes an emulated phone a tenth of a second, and a busy computer more.
-SLACK_S = 2.0
+SLACK_S = 5.0
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_who_waits_for_a_job_is_told_as_soon_as_it_ends(device: AdbDevice) -> No
     assert jobs.progress(device, job, 1.0) == Progress(JobState.RUNNING)
     assert time.monotonic() - began_s >= 1.0
     assert jobs.progress(device, job, 20.0) == Progress(JobState.ENDED, 0)
-    assert time.monotonic() - began_s < 2.0 + 2 * SLACK_S
+    assert time.monotonic() - began_s < 2.0 + SLACK_S
 
 
 def test_a_job_that_floods_its_output_is_ended(device: AdbDevice) -> None:

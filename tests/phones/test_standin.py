@@ -199,7 +199,7 @@ def test_what_a_test_changes_is_read_while_the_phone_runs(
     assert now.awake is True
     # The two looks are further apart than meant: every command takes its time here.
     assert now.busy_cores is not None
-    assert 2 < now.busy_cores < 10
+    assert now.busy_cores > 2
     each.state.unplug()
     now = seen(adb, each)
     assert now.battery is not None
@@ -231,6 +231,13 @@ def test_commands_of_android_change_what_android_tells(device: AdbDevice, phone:
     assert told("input keyevent KEYCODE_WAKEUP; dumpsys power").endswith("mWakefulness=Awake")
     assert told("cmd battery get -f current_now") == "-412000"
     assert told("cmd battery get level") == "77"
+
+
+def test_androids_tools_are_there(device: AdbDevice) -> None:
+    tools = "awk cut dd df du expr flock grep ps sed setsid sha256sum stat tail timeout tr xargs"
+    found = shell.run(device, f"for each in {tools}; do command -v $each; done").text
+    assert found.split() == [f"/system/bin/{tool}" for tool in tools.split()]
+    assert shell.run(device, "echo a-b | tr -d - | awk '{print $1}'").text == "ab\n"
 
 
 def test_a_mask_of_the_phones_cores_is_taken_and_another_is_not(device: AdbDevice) -> None:
@@ -383,9 +390,11 @@ def test_nothing_stays_of_a_lab_however_it_ends(running_lab: Lab, end: signal.Si
     assert alive == []
     in_use = {network_of(process) for process in psutil.process_iter()}
     assert in_use.isdisjoint(namespaces)
-    ends = {f"dfphone{address.split('.')[2]}" for address in addresses}
-    until(lambda: ends.isdisjoint(psutil.net_if_addrs()))
+    numbers = [int(address.split(".")[2]) for address in addresses]
+    until(lambda: {f"dfphone{number}" for number in numbers}.isdisjoint(psutil.net_if_addrs()))
     assert "distillfarm-phones" not in Path("/proc/self/mounts").read_text()
+    with Phone("next", IDENTITIES["pixel_8_pro"], numbers[0]) as phone:
+        assert phone.address == addresses[0]
 
 
 def network_of(process: psutil.Process) -> str:

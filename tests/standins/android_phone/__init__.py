@@ -2,6 +2,8 @@
 
 What it computes is right and 200 times too slow: it is for behaviour, never for a number. It calls
 itself emulated (``ro.kernel.qemu``), so that production code needs no case for it.
+
+By hand, as root: ``PYTHONPATH=tests/standins python -m android_phone --phones 3``.
 """
 
 from android_phone.identities import IDENTITIES, Identity

@@ -21,6 +21,11 @@ from android_phone.needs import NoPhone
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _DOWNLOAD_S = 300.0
+# What Android has and Debian's toybox is built without; Android's awk is the original one, too.
+_MORE_TOOLS = {
+    "awk": "original-awk",
+    **dict.fromkeys(("dd", "diff", "expr", "gzip", "tr"), "busybox"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,17 @@ class Recipe:
     """
 
     suite: str = "trixie"
-    packages: tuple[str, ...] = ("adbd", "mksh", "toybox", "libstdc++6")
+    packages: tuple[str, ...] = (
+        "adbd",
+        "mksh",
+        "toybox",
+        "busybox-static",
+        "original-awk",
+        "libstdc++6",
+    )
     emulator_suite: str = "bookworm"
     emulator_package: str = "qemu-user-static"
-    revision: int = 1
+    revision: int = 2
 
     @property
     def digest(self) -> str:
@@ -194,5 +206,7 @@ def _lay_tools(root: Path, emulator: Path) -> None:
     for tool in needs.run([emulator, "-L", root, root / "usr/bin/toybox"]).split():
         if not (tools / tool).is_symlink():
             (tools / tool).symlink_to("/usr/bin/toybox")
+    for tool, program in _MORE_TOOLS.items():
+        (tools / tool).symlink_to(f"/usr/bin/{program}")
     (root / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nshell:x:2000:2000::/:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\nshell:x:2000:\n")
