@@ -1,6 +1,6 @@
 // A stand-in for libtensorflowlite_c.so: its C API over a graph of three nodes, for tests of the
-// native runner. The output is 2 * x as int8 of scale 0.5 and zero point 1. XNNPACK takes two of the
-// nodes, the GPU delegate none. The model's file holds one word, which decides what goes wrong.
+// native runner. The output is 2 * x as int8 of scale 0.5 and zero point 1. XNNPACK takes two of
+// the nodes, the GPU delegate none. The model's file holds one word, which decides what goes wrong.
 //
 // Written from the documented signatures of tflite/core/c/c_api.h; no code of that project.
 
@@ -122,10 +122,11 @@ Interpreter *TfLiteInterpreterCreate(const Model *model, const Options *options)
     made->model = model;
     made->options = options;
     made->input = (Tensor){.name = "x", .type = 1, .rank = 2, .shape = {1, 4}};
-    made->output = (Tensor){
-        .name = "twice", .type = 9, .rank = 2, .shape = {1, 4}, .scale = 0.5f, .zero = 1};
+    made->output =
+        (Tensor){.name = "twice", .type = 9, .rank = 2, .shape = {1, 4}, .scale = 0.5f, .zero = 1};
     plan = (Plan){3, {0, 1, 2}};
-    if (!strcmp(model->word, "own xnnpack")) TfLiteXNNPackDelegateCreate(&(XnnpackOptions){1, 7, {0}});
+    if (!strcmp(model->word, "own xnnpack"))
+        TfLiteXNNPackDelegateCreate(&(XnnpackOptions){1, 7, {0}});
     for (int at = 0; at < options->count; at++) {
         Delegate *delegate = options->delegates[at];
         if (delegate == &xnnpack) plan = (Plan){2, {0, 3}};  // its own node comes after the graph's
