@@ -1,8 +1,10 @@
 """The folder of runtimes: whole entries, the newest first, nothing spoiled goes to a phone."""
 
+import errno
 import multiprocessing
 import os
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +13,13 @@ import pytest
 from distillfarm.agent.phone_runtimes import Flavour, PhoneRuntime, RuntimeStore, records
 from distillfarm.agent.phone_runtimes.records import KeptFile, Origin, Record
 from distillfarm.agent.settings import AgentSettings
-from distillfarm.domain.errors import DigestMismatch, NotFound, WrongState
+from distillfarm.domain.errors import (
+    AlreadyExists,
+    DigestMismatch,
+    NoCapacity,
+    NotFound,
+    WrongState,
+)
 
 NAME, FLAVOUR = "onnxruntime", Flavour.BIONIC_AARCH64
 
@@ -154,6 +162,25 @@ def test_a_failed_command_leaves_nothing(store: RuntimeStore) -> None:
     with pytest.raises(OSError, match="no more"):
         failing()
     assert {path.name for path in store.folder.iterdir()} == {".lock"}
+
+
+def test_a_full_disk_is_told_as_such(store: RuntimeStore) -> None:
+    with pytest.raises(NoCapacity, match="make room"), store.writing():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_was_spoiled_may_be_replaced_and_what_is_the_same_stays(store: RuntimeStore) -> None:
+    kept = put(store)
+    with store.writing() as scratch:
+        record, folder = staged(scratch, "1.29.0", b"library")
+        assert store.put(replace(record, kept_at=datetime.now(UTC)), folder, replace=True) == kept
+    kept.main.chmod(0o755)
+    kept.main.write_bytes(b"spoiled")
+    with pytest.raises(AlreadyExists):
+        put(store)
+    with store.writing() as scratch:
+        store.put(*staged(scratch, "1.29.0", b"library"), replace=True)
+    assert list(store.spoiled()) == []
 
 
 def test_two_commands_do_not_write_at_once(store: RuntimeStore) -> None:

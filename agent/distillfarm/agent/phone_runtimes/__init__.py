@@ -4,6 +4,7 @@ An operator's command puts them there, with their origin and digests; measuring 
 """
 
 from distillfarm.agent.phone_runtimes.catalog import Flavour
-from distillfarm.agent.phone_runtimes.store import PhoneRuntime, RuntimeStore
+from distillfarm.agent.phone_runtimes.records import PhoneRuntime
+from distillfarm.agent.phone_runtimes.store import RuntimeStore
 
 __all__ = ["Flavour", "PhoneRuntime", "RuntimeStore"]

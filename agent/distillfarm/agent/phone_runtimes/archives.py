@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from distillfarm.domain.errors import InvalidRequest, NoCapacity
+from distillfarm.domain.errors import InvalidRequest
 
 MAX_FILE_BYTES = 2**30
 # npm's package of ONNX Runtime unpacks to 0.4 GB, for all systems together.
@@ -40,14 +40,14 @@ def unpack(path: Path, wanted: Callable[[str], bool], folder: Path) -> dict[str,
 
     Raises:
         InvalidRequest: the archive is damaged or hostile.
-        NoCapacity: the disk is full.
+        OSError: the disk is full.
     """
     folder.mkdir()
     try:
         return _unpack(path, wanted, folder)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise NoCapacity(f"no room to unpack {path.name} in {folder.parent}") from error
+            raise
         raise _damaged(path, error) from error
     except (
         EOFError,

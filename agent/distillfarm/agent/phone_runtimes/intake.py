@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from distillfarm.agent.phone_runtimes import archives, elf, fitting, records
 from distillfarm.agent.phone_runtimes.catalog import Build, Item, Kind
-from distillfarm.agent.phone_runtimes.records import Origin, Record
-from distillfarm.agent.phone_runtimes.store import PhoneRuntime, RuntimeStore
+from distillfarm.agent.phone_runtimes.records import Origin, PhoneRuntime, Record
+from distillfarm.agent.phone_runtimes.store import RuntimeStore
 from distillfarm.domain.errors import InvalidRequest
 
 _LICENCE = re.compile(r"(licen[cs]e|notice|copying|thirdpartynotices)(\.(txt|md))?", re.IGNORECASE)
@@ -56,7 +56,6 @@ def admit(
         InvalidRequest: a file is damaged, for another machine or C library, or something else; or
             no version is known.
         AlreadyExists: see ``RuntimeStore.put``.
-        NoCapacity: the disk is full.
     """
     first, *beside = files
     in_archive = archives.is_archive(first)

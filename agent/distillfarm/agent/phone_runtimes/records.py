@@ -52,6 +52,24 @@ class Record:
         return sum(each.size_bytes for each in self.files)
 
 
+@dataclass(frozen=True)
+class PhoneRuntime:
+    """A program or library that is there; ``files`` is everything to push, ``main`` among them."""
+
+    record: Record
+    folder: Path
+
+    @property
+    def main(self) -> Path:
+        """The program to start or the library to load."""
+        return self.files[0]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What goes to the phone."""
+        return tuple(self.folder / each.name for each in self.record.files)
+
+
 def write(record: Record, folder: Path) -> None:
     """Put ``record`` beside its files."""
     content = msgspec.json.format(msgspec.json.encode(record), indent=2)

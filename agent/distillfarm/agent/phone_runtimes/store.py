@@ -5,44 +5,32 @@ agents may read the folder while one command writes.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
 from distillfarm.agent.phone_runtimes import records
 from distillfarm.agent.phone_runtimes.catalog import Flavour
-from distillfarm.agent.phone_runtimes.records import KeptFile, Record
-from distillfarm.domain.errors import AlreadyExists, DigestMismatch, NotFound, WrongState
+from distillfarm.agent.phone_runtimes.records import KeptFile, PhoneRuntime, Record
+from distillfarm.domain.errors import (
+    AlreadyExists,
+    DigestMismatch,
+    NoCapacity,
+    NotFound,
+    WrongState,
+)
 
 _LOCK = ".lock"
 _SCRATCH = ".part-"
 _PROGRAM_MODE, _TEXT_MODE = 0o555, 0o444
 # Device, inode, size, and the two times; the last cannot be set by hand.
 _Stamp = tuple[int, int, int, int, int]
-
-
-@dataclass(frozen=True)
-class PhoneRuntime:
-    """A program or library that is there; ``files`` is everything to push, ``main`` among them."""
-
-    record: Record
-    folder: Path
-
-    @property
-    def main(self) -> Path:
-        """The program to start or the library to load."""
-        return self.files[0]
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """What goes to the phone."""
-        return tuple(self.folder / each.name for each in self.record.files)
 
 
 class RuntimeStore:
@@ -63,12 +51,7 @@ class RuntimeStore:
         """
         place = self.folder / name / flavour
         chosen = _chosen(place, version)
-        if chosen is None:
-            return None
-        found = PhoneRuntime(records.read(chosen), chosen)
-        for each in (*found.record.files, *found.record.licences):
-            self._check(found.folder, each)
-        return found
+        return None if chosen is None else self._checked(chosen)
 
     def entries(self) -> tuple[PhoneRuntime, ...]:
         """Everything, by its manifests alone.
@@ -99,6 +82,7 @@ class RuntimeStore:
 
         Raises:
             WrongState: another command writes.
+            NoCapacity: the disk was full inside the block.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / _LOCK).open("w") as lock:
@@ -110,8 +94,13 @@ class RuntimeStore:
                 ) from error
             for left_over in self.folder.glob(f"{_SCRATCH}*"):
                 shutil.rmtree(left_over)
-            with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=self.folder) as scratch:
-                yield Path(scratch)
+            try:
+                with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=self.folder) as scratch:
+                    yield Path(scratch)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                raise NoCapacity(f"the disk of {self.folder} is full; make room there") from error
 
     def put(self, record: Record, folder: Path, *, replace: bool = False) -> PhoneRuntime:
         """Make the files in ``folder``, inside the scratch of ``writing``, the entry of ``record``.
@@ -120,14 +109,15 @@ class RuntimeStore:
             AlreadyExists: this version is there with other content, and not to be replaced.
         """
         target = self.folder / record.name / record.flavour / record.version
-        if target.exists() and not replace:
-            there = self.find(record.name, record.flavour, record.version)
+        if target.exists():
+            there = self._whole(target)
             if there is not None and there.record.files == record.files:
                 return there
-            raise AlreadyExists(
-                f"{record.name} {record.version} for {record.flavour} is there with other content; "
-                "name another --version, or --replace it"
-            )
+            if not replace:
+                raise AlreadyExists(
+                    f"{record.name} {record.version} for {record.flavour} is there with other "
+                    "content; name another --version, or --replace it"
+                )
         records.write(record, folder)
         for path in folder.iterdir():
             is_program = path.name in {each.name for each in record.files}
@@ -161,6 +151,19 @@ class RuntimeStore:
         for place in sorted(self.folder.glob("[!.]*/*/")):
             for version in _versions(place):
                 yield place / version
+
+    def _checked(self, folder: Path) -> PhoneRuntime:
+        record = records.read(folder)
+        for each in (*record.files, *record.licences):
+            self._check(folder, each)
+        return PhoneRuntime(record, folder)
+
+    def _whole(self, folder: Path) -> PhoneRuntime | None:
+        """The entry in ``folder``; None where it was spoiled."""
+        try:
+            return self._checked(folder)
+        except DigestMismatch:
+            return None
 
     def _check(self, folder: Path, expected: KeptFile) -> None:
         path = folder / expected.name
