@@ -88,7 +88,7 @@ async def _work(settings: AgentSettings, channel: grpc.aio.Channel) -> None:
     async def execute(assign: Assign, report: Callable[[str, float], None]) -> Measurement:
         request = assign.request
         probed = _find(inventory, settings.agent_id, assign.lease.device_id)
-        runner = plugins.runner(request.target.runtime)
+        runner = plugins.runner(request.target.runtime, request.spec.tool)
         needed = (request.artifact.digest, request.spec.inputs_digest, request.spec.expected_digest)
         report("fetching the artifact", 0.0)
         files = await cache.fetch(channel, [each for each in needed if each], settings.controller)

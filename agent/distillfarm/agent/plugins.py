@@ -4,6 +4,7 @@ from importlib.metadata import entry_points
 from typing import cast
 
 from distillfarm.agent.protocols import DeviceSource, Runner
+from distillfarm.agent.runners.tools.runner import tool_runner
 from distillfarm.agent.settings import AgentSettings
 from distillfarm.domain.errors import MissingExtra
 from distillfarm.domain.hardware import Runtime
@@ -17,12 +18,16 @@ def device_sources(settings: AgentSettings) -> list[DeviceSource]:
     ]
 
 
-def runner(runtime: Runtime) -> Runner:
-    """The runner of a runtime.
+def runner(runtime: Runtime, tool: str = "") -> Runner:
+    """The runner of a runtime: ours, or the maker's own ``tool`` where one is named.
 
     Raises:
         MissingExtra: none is installed.
+        InvalidRequest: there is no such tool, or it belongs to another runtime.
     """
+    by_tool = tool_runner(runtime, tool)
+    if by_tool is not None:
+        return by_tool
     installed = {each.name: each for each in entry_points(group="distillfarm.runners")}
     if runtime.value not in installed:
         raise MissingExtra(

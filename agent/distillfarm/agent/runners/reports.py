@@ -1,13 +1,13 @@
 """What the launched program said, and what it means: a launch, a failure, or our own mistake."""
 
 import math
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from distillfarm.agent.protocols import AppRun, Exit, Launched, LaunchFailure, Window
+from distillfarm.agent.runners.endings import early_end, last_words
 from distillfarm.domain.errors import InternalError, InvalidRequest, MissingExtra
 from distillfarm.domain.job import ColdStart, MeasureSpec
 from distillfarm.domain.measurement import Launch, MemoryReading, Outcome, Placement
@@ -222,21 +222,12 @@ def _wrong(errors: Sequence[OutputError], tolerance: float) -> str:
 
 def _ended_early(report: Report, spec: MeasureSpec) -> LaunchFailure:
     ended, stage = report.exit, _stage(report.events)
-    if ended.timed_out:
-        return LaunchFailure(
-            Outcome.TIMED_OUT, f"not done after {spec.launch_timeout_s:g} s, {stage}"
-        )
-    if ended.out_of_memory:
-        return LaunchFailure(Outcome.OUT_OF_MEMORY, f"needed more memory than allowed, {stage}")
-    if ended.reason:
-        return LaunchFailure(
-            Outcome.CRASHED, f"ended {stage} for passing the limit of {ended.reason}"
-        )
-    if ended.code < 0:
-        return LaunchFailure(Outcome.CRASHED, f"{_signal_name(-ended.code)} {stage}{_said(ended)}")
+    early = early_end(ended, spec.launch_timeout_s, stage)
+    if early is not None:
+        return early
     if not report.events or "Traceback (most recent call last)" in ended.stderr_tail:
         raise InternalError(
-            f"the launch program failed with exit code {ended.code}{_said(ended)}; "
+            f"the launch program failed with exit code {ended.code}{last_words(ended)}; "
             "is distillfarm installed for this Python?"
         )
     return LaunchFailure(
@@ -246,15 +237,3 @@ def _ended_early(report: Report, spec: MeasureSpec) -> LaunchFailure:
 
 def _stage(events: Sequence[Event]) -> str:
     return _STAGES[type(events[-1])] if events else "while loading the runtime"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _said(ended: Exit) -> str:
-    last = ended.stderr_tail.strip().rpartition("\n")[2]
-    return f": {one_line(last, 200)}" if last else ""

@@ -18,12 +18,17 @@ class App:
     """A program for a phone.
 
     ``files`` are all pushed, each to a folder of its own; ``program`` and ``library`` are among
-    them. ``library`` is the one that the program loads by name; None where it needs none.
+    them. ``library`` is the one that the program loads by name, ``version`` that library's; None
+    where it needs none.
+    ``merged`` is whether its standard error is to come with its standard output: makers' tools
+    write their figures to either.
     """
 
     program: Path
     files: tuple[Path, ...]
     library: Path | None = None
+    version: str = ""
+    merged: bool = False
 
 
 Apps = Callable[[str, Sequence[str], str], App]
@@ -40,10 +45,11 @@ def stored_apps(store: RuntimeStore) -> Apps:
         if name == APP:
             runtime = _stored(store, _runtime(arguments), flavour)
             runner = _stored(store, RUNNER, flavour)
-            return App(runner.main, (*runner.files, *runtime.files), runtime.main)
+            files = *runner.files, *runtime.files
+            return App(runner.main, files, runtime.main, runtime.record.version)
         if name in TOOLS:
             tool = _stored(store, name, flavour)
-            return App(tool.main, tool.files)
+            return App(tool.main, tool.files, merged=True)
         raise InvalidRequest(f"no program {name!r} here; there are {', '.join((APP, *TOOLS))}")
 
     return find

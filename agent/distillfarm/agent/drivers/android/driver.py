@@ -231,17 +231,19 @@ def _command(
     arguments: Sequence[str],
     environment: Mapping[str, str],
 ) -> str:
-    """The line of shell that runs a program, its libraries found where they were pushed."""
-    # Assignments before exec are not exported by every shell.
-    folders = {path.rpartition("/")[0] for path in paths.values()}
-    variables = {"LD_LIBRARY_PATH": ":".join(sorted(folders)), **environment}
-    words = list(arguments)
+    """The line of shell that runs a program in its job's folder.
+
+    Its files are linked there, each from the folder of its digest: libraries look for others
+    beside themselves.
+    """
+    links = " ".join(shlex.quote(path) for path in paths.values())
+    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
+    words = " ".join(map(shlex.quote, arguments))
     if program.library is not None:
-        words.append(f"library={paths[program.library]}")
-    return " ".join(
-        [
-            "exec env",
-            *(f"{name}={shlex.quote(value)}" for name, value in variables.items()),
-            *map(shlex.quote, (paths[program.program], *words)),
-        ]
+        version = shlex.quote(f"version={program.version}")
+        words += f' library="$PWD"/{shlex.quote(program.library.name)} {version}'
+    # Assignments before exec are not exported by every shell.
+    return (
+        f'ln -s {links} . && exec env LD_LIBRARY_PATH="$PWD" {variables} '
+        f'"$PWD"/{shlex.quote(program.program.name)} {words}{" 2>&1" if program.merged else ""}'
     )
