@@ -11,7 +11,7 @@ PIP := $(BIN)/pip --disable-pip-version-check
 SOURCES := protos device_profiles compression agent controller
 PYTEST := $(BIN)/python -m pytest
 # Each of these processes loads torch and TensorFlow; the end-to-end tests, which start
-# a whole lab and watch its clocks, run alone after them.
+# a whole lab and watch its clocks, and those on stand-in phones run alone after them.
 TEST_WORKERS ?= 2
 PARALLEL := -n $(TEST_WORKERS) --dist worksteal
 
@@ -38,12 +38,12 @@ demo: $(DEMO_STAMP)  ## set up and run the main job on this computer
 
 .PHONY: test
 test: $(TEST_STAMP)  ## set up and run every test
-	$(PYTEST) $(PARALLEL) -m "not e2e"
-	$(PYTEST) -m e2e
+	$(PYTEST) $(PARALLEL) -m "not e2e and not phones"
+	$(PYTEST) -m "e2e or phones"
 
 .PHONY: unit
 unit: $(TEST_STAMP)  ## the tests of single modules and of the architecture, under 3 minutes
-	$(PYTEST) $(PARALLEL) tests/unit tests/architecture -m "not slow and not e2e"
+	$(PYTEST) $(PARALLEL) tests/unit tests/architecture -m "not slow and not e2e and not phones"
 
 .PHONY: lint
 lint: $(TEST_STAMP)  ## format, style, types, layering, generated code

@@ -6,16 +6,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import psutil
 import pytest
+from adbutils import AdbDevice
+from android_phone import Lab, Phone
 
+from distillfarm.agent.drivers.android import shell
+from distillfarm.agent.drivers.android.apps import App, Apps, stored_apps
+from distillfarm.agent.drivers.android.driver import AndroidDriver
+from distillfarm.agent.drivers.android.line import PhoneLine
+from distillfarm.agent.drivers.android.settings_guard import SettingsGuard
 from distillfarm.agent.drivers.host.driver import PROGRAMS, HostDriver
+from distillfarm.agent.phone_runtimes import RuntimeStore
 from distillfarm.agent.protocols import AppRun, DeviceDriver
 from distillfarm.domain.errors import FarmError
+from distillfarm.domain.hardware import parse_target
 
 
 class DeviceDriverConformance:
@@ -202,6 +211,78 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+PHONE_SCRIPTS = {
+    "say": 'for word in "$@"; do echo "$word"; done; echo "$WORD"',
+    "sleep": "setsid sleep 300 & echo $!; sleep 300",
+    "fail": "echo sorry >&2; exit 3",
+}
+
+
+@pytest.mark.phones
+class TestAndroidDriver(DeviceDriverConformance):
+    """On a stand-in phone: AOSP's daemon with arm64 code behind it."""
+
+    @pytest.fixture
+    def device(self, running_lab: Lab, phone: Phone) -> AdbDevice:
+        return shell.adb_client(port=running_lab.server_port).device(phone.address)
+
+    @pytest.fixture
+    def driver(
+        self, running_lab: Lab, device: AdbDevice, phone_programs: Path, tmp_path: Path
+    ) -> DeviceDriver:
+        self.lab, self.adb_device = running_lab, device
+        return self.agents_driver(tmp_path, RuntimeStore(phone_programs))
+
+    def agents_driver(self, folder: Path, store: RuntimeStore) -> AndroidDriver:
+        """A driver as an agent makes it that keeps its things in ``folder``."""
+        client = shell.adb_client(port=self.lab.server_port)
+        serial = str(self.adb_device.serial)
+        return AndroidDriver(
+            PhoneLine(client, serial, address=serial),
+            SettingsGuard(folder / "settings.json", by_cable=False),
+            scripted_apps(folder, store),
+            [parse_target("onnxruntime")],
+        )
+
+    def alive(self, pid: int) -> bool:
+        return shell.run(self.adb_device, f"kill -0 {pid}").code == 0
+
+    async def test_leaves_nothing_but_the_cache(self, driver: DeviceDriver, tmp_path: Path) -> None:
+        source = tmp_path / "source"
+        source.write_bytes(b"x")
+        async with driver:
+            await driver.push(source, "model.bin")
+            await (await driver.launch("fail", [], {}, 20.0)).wait()
+        assert shell.run(self.adb_device, "ls /data/local/tmp").text.split() == ["distillfarm"]
+
+    async def test_what_an_agent_left_that_died_is_ended_and_put_back(
+        self, driver: DeviceDriver, tmp_path: Path
+    ) -> None:
+        brightness = "settings get system screen_brightness"
+        shell.run(self.adb_device, "settings put system screen_brightness 77")
+        await driver.__aenter__()
+        started = await first_line(await driver.launch("sleep", [], {}, 300.0))
+        assert shell.run(self.adb_device, brightness).text.strip() == "10"
+        # Another agent on the same computer, without a word from the one before.
+        async with self.agents_driver(tmp_path, RuntimeStore(tmp_path)):
+            assert not self.alive(int(started))
+        assert shell.run(self.adb_device, brightness).text.strip() == "77"
+
+
+def scripted_apps(folder: Path, store: RuntimeStore) -> Apps:
+    """The stored apps and those that the conformance needs, as scripts for Android's shell."""
+    stored = stored_apps(store)
+    for name, script in PHONE_SCRIPTS.items():
+        (folder / name).write_text(f"#!/system/bin/sh\n{script}\n")
+
+    def find(name: str, arguments: Sequence[str], flavour: str) -> App:
+        if name in PHONE_SCRIPTS:
+            return App(folder / name, (folder / name,))
+        return stored(name, arguments, flavour)
+
+    return find
+
+
 def test_every_registered_driver_is_tested_here() -> None:
-    tested = {"host": TestHostDriver}
+    tested = {"android": TestAndroidDriver, "host": TestHostDriver}
     assert {each.name for each in entry_points(group="distillfarm.drivers")} == set(tested)

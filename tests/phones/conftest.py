@@ -1,38 +1,20 @@
 """Stand-in phones with the real adbd behind an adb server of their own."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
-
 import pytest
 from adbutils import AdbClient, AdbDevice
-from android_phone import IDENTITIES, Lab, NoPhone, Phone, lab
+from android_phone import Lab, Phone
+from phone_fixtures import phone, phone_lab, phone_programs, running_lab
 
 from distillfarm.agent.drivers.android import shell
 
-
-@pytest.fixture(scope="session")
-def running_lab() -> Iterator[Lab]:
-    """One phone of every kind; skips by the name of what is missing."""
-    with ExitStack() as stack:
-        try:
-            started = stack.enter_context(lab(list(IDENTITIES)))
-        except NoPhone as error:
-            pytest.skip(str(error))
-        yield started
+__all__ = ["phone", "phone_lab", "phone_programs", "running_lab"]
 
 
-@pytest.fixture
-def phone_lab(running_lab: Lab) -> Iterator[Lab]:
-    """The phones and their server, all sound again after the test."""
-    yield running_lab
-    running_lab.heal()
-
-
-@pytest.fixture
-def phone(running_lab: Lab) -> Iterator[Phone]:
-    """One of the phones, sound again after the test."""
-    yield running_lab.phones[0]
-    running_lab.heal(running_lab.phones[0])
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder needs a phone."""
+    for item in items:
+        if "/tests/phones/" in item.path.as_posix():
+            item.add_marker("phones")
 
 
 @pytest.fixture

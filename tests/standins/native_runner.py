@@ -70,7 +70,7 @@ def build(folder: Path) -> Path:
 
 def run(runner: Path, library: Path, ordered: Order, **environment: str) -> Said:
     """Run the native runner."""
-    arguments = [*ordered.to_arguments(), f"library={library}"]
+    arguments = [*ordered.to_arguments(), f"library={library}", "version="]
     return run_with(runner, arguments, **environment)
 
 

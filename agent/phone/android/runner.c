@@ -92,7 +92,8 @@ static Order read_order(int count, char **arguments) {
                 {"inputs", &order.inputs},     {"expected", &order.expected},
                 {"threads", &threads},         {"max_warmup", &max_warmup},
                 {"iterations", &iterations},   {"max_sampling_s", &max_sampling_s},
-                {"cold", &order.cold},         {"cache", &order.cache}};
+                {"cold", &order.cold},         {"cache", &order.cache},
+                {"version", &order.version}};
     enum { KEYS = sizeof keys / sizeof *keys };
     for (size_t at = 0; at < KEYS; at++) *keys[at].value = NULL;
     for (int number = 1; number < count; number++) {
@@ -167,6 +168,7 @@ static const Runtime *open_runtime(const Order *order) {
     if (!library) missing("%s", dlerror());
     const Runtime *runtime = choose_runtime(order, library);
     runtime_version = runtime->open(order, library);
+    if (!*runtime_version) runtime_version = order->version;
     return runtime;
 }
 

@@ -141,3 +141,12 @@ def test_the_farm_gets_a_phone_as_a_device() -> None:
     assert (info.platform, info.os_name, info.cores) == (Platform.ANDROID, "Android 13", 8)
     assert info.os_build.startswith("Redmi/ares/")
     assert not info.emulated
+
+
+def test_a_vendor_with_a_comma_in_its_name_keeps_it() -> None:
+    told = facts.gpu(
+        "GLES: Samsung Electronics Co., Ltd., ANGLE (Samsung Xclipse 940), OpenGL ES 3.2"
+    )
+    assert told == Gpu(
+        "Samsung Electronics Co., Ltd.", "ANGLE (Samsung Xclipse 940)", "OpenGL ES 3.2"
+    )

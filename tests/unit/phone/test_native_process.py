@@ -37,7 +37,7 @@ def word(folder: Path, text: str) -> Path:
 def test_a_wrong_argument_is_told_on_standard_error(
     runner: Path, tmp_path: Path, change: tuple[str, str], words: str
 ) -> None:
-    arguments = [*order("litert", "none", tmp_path).to_arguments(), f"library={LITERT}"]
+    arguments = [*order("litert", "none", tmp_path).to_arguments(), f"library={LITERT}", "version="]
     arguments[arguments.index(change[0])] = change[1]
     said = run_with(runner, arguments)
     assert (said.code, said.stdout) == (2, b"")
@@ -110,7 +110,7 @@ def test_odd_names_are_escaped_and_what_is_no_utf8_is_replaced(
 ) -> None:
     odd = b'/no/"q"\\\n\t\x01\x7f\xc3\xa9\xff\xed\xa0\x80\xf0\x9f\x98\x80.so'
     arguments: list[bytes | str] = [*order("litert", "none", tmp_path).to_arguments()]
-    said = run_with(runner, [*arguments, b"library=" + odd])
+    said = run_with(runner, [*arguments, b"library=" + odd, b"version="])
     assert isinstance(said.last, reports.RuntimeMissing)
     shown = '/no/"q"\\\n\t\x01\x7fé' + "�" * 4 + "😀.so"
     assert said.reason.startswith(shown)
@@ -129,7 +129,7 @@ def test_a_reader_that_goes_away_ends_the_runner(
     runner: Path, tflite: Path, tmp_path: Path
 ) -> None:
     ordered = order("litert", "none", word(tmp_path, "fine"), max_sampling_s=30.0)
-    arguments = [*ordered._replace(iterations=10**7).to_arguments(), f"library={tflite}"]
+    arguments = [*ordered._replace(iterations=10**7).to_arguments(), f"library={tflite}", "version="]
     reading, writing = os.pipe()
     process = subprocess.Popen([runner, *arguments], stdout=writing, stderr=subprocess.DEVNULL)
     os.close(writing)

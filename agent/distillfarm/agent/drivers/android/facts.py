@@ -21,7 +21,8 @@ NPU_COMMAND = "cd /vendor/lib64 && ls -d libQnn* libcdsprpc* libneuron* libenn* 
 # A value may run over several lines; the start of the next property ends a broken one.
 _PROPERTY = re.compile(r"^\[([^\]\n]+)\]: \[((?:(?!\n\[).)*?)\]\r?$", re.MULTILINE | re.DOTALL)
 _MAXIMUM = re.compile(r"/cpu(\d+)/cpufreq/cpuinfo_max_freq:(\d+)\s*$", re.MULTILINE)
-_GLES = re.compile(r"^\s*GLES: ([^,\n]+), ([^,\n]+), (\S[^\n]*)$", re.MULTILINE)
+# Vendors may have a comma in their names, as "Samsung Electronics Co., Ltd." has.
+_GLES = re.compile(r"^\s*GLES: ([^\n]+?), ([^,\n]+), (OpenGL ES [^\n]*)$", re.MULTILINE)
 _LIBRARY = re.compile(r"lib[\w.+-]+\.so")
 _CHIPSET_KEYS = ("ro.soc.model", "ro.hardware.chipname", "ro.chipname", "ro.board.platform")
 # What Android's Build class says of a property that the maker left empty.

@@ -9,6 +9,8 @@ from distillfarm.agent.drivers.android.readings import Battery, Temperature
 
 UNREADABLE = "unreadable"
 _LOOK_S = 0.3
+# Between the two looks lies more than the sleep: starting a program takes its time.
+_LOAD = "cat /proc/uptime; head -n 1 /proc/stat"
 # The sections of one output, in the order of the commands.
 _MARK = "==distillfarm=="
 _COMMANDS = (
@@ -17,7 +19,7 @@ _COMMANDS = (
     readings.ZONES_COMMAND,
     "dumpsys power | grep -m 1 mWakefulness=",
     "settings get global airplane_mode_on; settings get global wifi_on",
-    f"head -n 1 /proc/stat; sleep {_LOOK_S}; head -n 1 /proc/stat",
+    f"{_LOAD}; sleep {_LOOK_S}; {_LOAD}",
     readings.BOOT_COMMAND,
     "cat /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq",
 )
@@ -92,16 +94,17 @@ def parse(output: str) -> State:
 
 
 def busy_cores(output: str) -> float | None:
-    """How many cores worked between two first lines of /proc/stat."""
+    """How many cores worked between two looks at /proc/uptime and the first line of /proc/stat."""
+    uptimes = [float(each) for each in re.findall(r"^(\d+\.\d+) \d+\.\d+$", output, re.M)]
     looks = [
         [int(each) for each in found.split()]
         for found in re.findall(r"^cpu +([\d ]+)$", output, re.M)
     ]
-    if len(looks) != 2:  # noqa: PLR2004 - before and after
+    if len(looks) != 2 or len(uptimes) != 2 or uptimes[1] <= uptimes[0]:  # noqa: PLR2004
         return None
     ticks: list[int] = [later - earlier for earlier, later in zip(*looks, strict=True)][:8]
     busy = sum(count for index, count in enumerate(ticks) if index not in _IDLE)
-    return max(0.0, busy / (_TICKS_PER_S * _LOOK_S))
+    return max(0.0, busy / _TICKS_PER_S / (uptimes[1] - uptimes[0]))
 
 
 def _radios(output: str) -> str:
