@@ -129,7 +129,8 @@ def test_a_reader_that_goes_away_ends_the_runner(
     runner: Path, tflite: Path, tmp_path: Path
 ) -> None:
     ordered = order("litert", "none", word(tmp_path, "fine"), max_sampling_s=30.0)
-    arguments = [*ordered._replace(iterations=10**7).to_arguments(), f"library={tflite}", "version="]
+    endless = ordered._replace(iterations=10**7)
+    arguments = [*endless.to_arguments(), f"library={tflite}", "version="]
     reading, writing = os.pipe()
     process = subprocess.Popen([runner, *arguments], stdout=writing, stderr=subprocess.DEVNULL)
     os.close(writing)
