@@ -28,10 +28,10 @@ from distillfarm.controller.store.sql import SqlStore
 from distillfarm.controller.study_runner import DurableStudies
 from distillfarm.domain.agent import JobResult
 from distillfarm.domain.errors import Cancelled, NoCapacity
-from distillfarm.domain.hardware import Target
+from distillfarm.domain.hardware import Chipset, Device, Target
 from distillfarm.domain.ids import derived_id
 from distillfarm.domain.interval import Interval
-from distillfarm.domain.job import Job, JobRequest
+from distillfarm.domain.job import Job, JobRequest, JobState
 from distillfarm.domain.measurement import ContextEntry, Energy, Measurement, Outcome
 from distillfarm.domain.model import (
     Analysis,
@@ -70,7 +70,8 @@ class Toy:
     ``pass_s`` and ``launch_s`` are how long they take; ``refuse`` the pass that is refused,
     ``fail_once`` the pass that fails the first time by the harness's fault, ``incorrect`` the
     recipe that answers wrongly on the device. Final measurements of no more than ``shaky``
-    launches are unstable.
+    launches are unstable. Beside the one device there are emulated ones of the chipsets
+    ``stand_ins``, of which ``dies`` goes down for good in the middle of its second job.
     """
 
     pass_s: float = 0.0
@@ -82,6 +83,8 @@ class Toy:
     shaky: int = 0
     freshness_s: float = 3600.0
     silence_s: float = 30.0
+    stand_ins: tuple[str, ...] = ()
+    dies: str = ""
 
 
 class ToyWorkshop:
@@ -231,15 +234,22 @@ class ToyDispatcher:
                 raise Cancelled("cancelled")
             time.sleep(self._toy.launch_s)
         device = self._store.devices(job.request.selector)[0]
+        if self._gone(device):
+            text = "waiting for a device that can run it: 1 offline; waited 600 s"
+            return self._store.fail_job(job.job_id, text, time.time())
         # A lease of a controller that was killed ends when it expires; here at once.
         self._store.expire(time.time() + 1e6)
         (lease,) = self._store.grant([(job.job_id, device.device_id)], time.time(), 60.0)
-        result = JobResult(lease, self._measurement(job, lease.token))
+        result = JobResult(lease, self._measurement(job, lease.token, device))
         finished = self._store.finish(result, time.time(), 3)
         log(self._folder, f"measure {job.request.idempotency_key}")
         return finished
 
-    def _measurement(self, job: Job, token: int) -> Measurement:
+    def _gone(self, device: Device) -> bool:
+        ran = any(each.device_id == device.device_id for each in self._store.jobs([JobState.DONE]))
+        return ran and bool(self._toy.dies) and device.info.chipset.model == self._toy.dies
+
+    def _measurement(self, job: Job, token: int, device: Device) -> Measurement:
         request = job.request
         size = request.artifact.size_bytes
         shake = 100 * size if 3 < request.spec.launches <= self._toy.shaky else 50
@@ -251,7 +261,7 @@ class ToyDispatcher:
         return Measurement(
             derived_id("measurement", job.job_id, str(token)),
             job.job_id,
-            self._store.devices(request.selector)[0].device_id,
+            device.device_id,
             request.artifact.digest,
             request.target,
             request.spec,
@@ -262,6 +272,7 @@ class ToyDispatcher:
             (ContextEntry("os_build", "build-1"), ContextEntry("runtime_version", "1.30")),
             time.time(),
             1.0,
+            emulated=device.info.emulated,
         )
 
 
@@ -297,7 +308,11 @@ def controller(folder: Path, stop: threading.Event) -> None:
     """Run the controller's study side; new studies in the store are started as they appear."""
     toy = msgspec.json.decode((folder / "toy.json").read_bytes(), type=Toy)
     database = store(folder)
-    database.report_devices("agent-1", [farm_samples.device_info()], time.time())
+    stand_ins = [
+        replace(farm_samples.device_info(name, emulated=True), chipset=Chipset("Acme", name))
+        for name in toy.stand_ins
+    ]
+    database.report_devices("agent-1", [farm_samples.device_info(), *stand_ins], time.time())
     settings = ToySettings(
         folder,
         ControllerSettings(state_dir=folder).workflow_database,

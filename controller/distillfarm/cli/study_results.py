@@ -9,6 +9,7 @@ from distillfarm.cli import formats
 from distillfarm.cli.console import harmless, row, table
 from distillfarm.controller import quality
 from distillfarm.controller.decide import front as pareto_ids
+from distillfarm.controller.fates import is_emulated
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.measurement import Outcome
 from distillfarm.domain.sla import format_bound
@@ -143,11 +144,15 @@ def _not_measured(trials: Sequence[Trial]) -> list[str]:
 
 def _others(trials: Sequence[Trial], measured: Sequence[Trial], front: frozenset[str]) -> str:
     refused = sum(trial.refusal is not None for trial in trials)
-    broken = sum(trial.outcome not in (None, Outcome.OK) for trial in trials)
+    broken = sum(
+        trial.outcome not in (None, Outcome.OK) and not is_emulated(trial) for trial in trials
+    )
     dominated = len(measured) - len(front)
+    emulated = sum(is_emulated(trial) for trial in trials)
+    aside = f", {emulated} ran on emulated devices only and have no numbers" if emulated else ""
     return (
         f"{len(measured)} variants measured, {dominated} of them dominated; {refused} refused, "
-        f"{broken} failed on the device (the report tells why); [] is the 95 % interval"
+        f"{broken} failed on the device (the report tells why){aside}; [] is the 95 % interval"
     )
 
 

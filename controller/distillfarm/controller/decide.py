@@ -45,6 +45,11 @@ class Entrant:
         return self.trial.outcome is Outcome.OK and not self.stable and not self.emulated
 
     @property
+    def lost(self) -> bool:
+        """Whether it was built and no device gave an outcome: the harness's fault, not its own."""
+        return self.trial.exported is not None and self.trial.outcome is None
+
+    @property
     def hindrance(self) -> str:
         """Why it cannot win, or nothing."""
         trial = self.trial
@@ -52,10 +57,10 @@ class Entrant:
             return f"refused by {trial.refusal}"
         if trial.outcome is None:
             return trial.outcome_reason or "not measured"
-        if trial.outcome is not Outcome.OK or trial.score is None:
-            return f"{trial.outcome.value}: {trial.outcome_reason}"
         if self.emulated:
             return "measured on an emulated device, whose times say nothing"
+        if trial.outcome is not Outcome.OK or trial.score is None:
+            return f"{trial.outcome.value}: {trial.outcome_reason}"
         return "" if self.stable else "unstable: its launches differ too much"
 
 
@@ -85,6 +90,13 @@ def shortlist(entrants: Sequence[Entrant], sla: Sla, count: int) -> list[Trial]:
     ranked.sort(key=lambda each: (_ORDER[each.verdict.verdict], each.trial.trial_id not in front))
     originals = {each.trial.trial_id: each.trial for each in entrants}
     return [originals[each.trial.trial_id] for each in ranked[:count]]
+
+
+def lost(entrants: Sequence[Entrant]) -> list[str]:
+    """The chipsets on which nothing of what was built could be measured, in order of name."""
+    built = [each for each in entrants if each.trial.exported is not None]
+    alive = {each.trial.chipset for each in built if not each.lost}
+    return sorted({each.trial.chipset for each in built} - alive)
 
 
 def choose(
@@ -231,6 +243,12 @@ def _judged(contender: _Contender) -> str:
 
 
 def _nothing(entrants: Sequence[Entrant]) -> str:
+    emulated = [each for each in entrants if each.emulated]
+    if emulated and not any(each.trial.outcome and not each.emulated for each in entrants):
+        return (
+            "Not judged: only emulated devices of this chipset took part, whose times say nothing"
+            f" of a real one. Candidates that ran there: {len(emulated)}."
+        )
     reasons = {f"{each.trial.candidate}: {each.hindrance}": None for each in entrants}
     return f"Nothing can be chosen. {'; '.join(reasons) or 'There were none.'}"
 

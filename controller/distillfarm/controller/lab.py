@@ -21,7 +21,8 @@ class Unsupported:
 class ChipsetLab:
     """One chipset: what a study searches a winner for.
 
-    ``selector`` means exactly its devices within the study's selector.
+    ``selector`` means exactly its devices within the study's selector. ``emulated`` is whether
+    none of them is real: a study then tests the plumbing, and nothing is chosen.
     """
 
     chipset: str
@@ -29,12 +30,16 @@ class ChipsetLab:
     device_ids: tuple[str, ...]
     targets: tuple[Target, ...]
     unsupported: tuple[Unsupported, ...] = ()
+    emulated: bool = False
 
 
 def survey(
     devices: Sequence[Device], targets: Sequence[Target], selector: str
 ) -> tuple[ChipsetLab, ...]:
-    """The chipsets of the usable devices, in order of name."""
+    """The chipsets of the usable devices, in order of name.
+
+    Emulated devices of a chipset are left alone where there is a real one.
+    """
     usable = [each for each in devices if each.status in _USABLE]
     chipsets = sorted({str(each.info.chipset) for each in usable})
     return tuple(
@@ -46,12 +51,15 @@ def survey(
 
 
 def _chipset(
-    name: str, devices: Sequence[Device], targets: Sequence[Target], selector: str
+    name: str, found: Sequence[Device], targets: Sequence[Target], selector: str
 ) -> ChipsetLab:
+    real = [each for each in found if not each.info.emulated]
+    devices = real or found
+    narrowed = _narrowed(selector, name, devices)
     refusals = {target: [refusal(device.info, target) for device in devices] for target in targets}
     return ChipsetLab(
         chipset=name,
-        selector=_narrowed(selector, name, devices),
+        selector=f"{narrowed},emulated=no" if len(real) < len(found) and real else narrowed,
         device_ids=tuple(each.device_id for each in devices),
         targets=tuple(target for target in targets if None in refusals[target]),
         unsupported=tuple(
@@ -59,6 +67,7 @@ def _chipset(
             for target in targets
             if None not in refusals[target]
         ),
+        emulated=not real,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from distillfarm.controller.fates import EMULATED, UNSTABLE
 from distillfarm.controller.readings import summary_of
 from distillfarm.controller.store.protocol import Store
 from distillfarm.domain.hardware import Device
@@ -11,8 +12,8 @@ from distillfarm.domain.measurement import Measurement, Outcome
 from distillfarm.domain.study import MatrixCell, Study, Trial
 from distillfarm.domain.variant import Recipe
 
-EMULATED, UNSTABLE, NOT_MEASURED = "EMULATED", "UNSTABLE", "not measured"
-"""Labels besides the names of outcomes; such a row has no numbers."""
+TOOL, NOT_MEASURED = "TOOL", "not measured"
+"""Labels besides the names of outcomes, EMULATED and UNSTABLE; such a row has no numbers."""
 
 
 def cells(
@@ -114,9 +115,15 @@ def _labelled(store: Store, cell: MatrixCell, measurement: Measurement) -> Matri
 def _label(store: Store, measurement: Measurement) -> tuple[str, str]:
     """How the row is to be read, and why."""
     if measurement.emulated:
-        return EMULATED, "an emulated device: its times say nothing of a real one"
+        there = (
+            f" ({measurement.outcome.value}: {measurement.reason})" if measurement.reason else ""
+        )
+        return EMULATED, f"an emulated device, which says nothing of a real one{there}"
     if measurement.outcome is not Outcome.OK:
         return measurement.outcome.name, measurement.reason
+    if measurement.tool_runs:
+        tool = measurement.tool_runs[0].tool
+        return TOOL, f"measured by {tool}, whose figures are its own and compare with no others"
     summary = summary_of(store, measurement)
     if summary is None:
         return NOT_MEASURED, "no samples were taken"

@@ -14,7 +14,7 @@ from dbos import DBOS, DBOSConfiguredInstance
 from distillfarm.compression import candidates, samplers
 from distillfarm.compression.protocols import Sampler
 from distillfarm.controller import durable
-from distillfarm.controller.decide import Entrant
+from distillfarm.controller.decide import Entrant, lost
 from distillfarm.controller.lab import ChipsetLab
 from distillfarm.controller.scoring import observation
 from distillfarm.controller.stages import Stages, Tools
@@ -25,7 +25,7 @@ from distillfarm.domain.variant import Candidate, Variant
 
 # Raise it whenever the sequence of steps changes: a study begun by another version starts anew,
 # which is cheap, since everything that it built and measured is found again by its key.
-VERSION = "1"
+VERSION = "2"
 # Candidates asked for at once, for each target: the sampler learns between rounds.
 _ROUND = 2
 
@@ -49,11 +49,17 @@ class Search:
         return asked
 
     def tell(self, entrants: Sequence[Entrant], sla: Sla) -> None:
-        """Learn what became of the candidates that were tried on this chipset."""
-        for entrant in entrants:
-            if entrant.trial.chipset == self.place.chipset:
-                self.trials.append(entrant)
-                self.sampler.tell(observation(entrant.trial, sla))
+        """Learn what became of the candidates that were tried on this chipset.
+
+        Where none of them could be measured its devices are gone or broken: the search ends there,
+        lest every other chipset waits for them in every round. What was found stands.
+        """
+        here = [each for each in entrants if each.trial.chipset == self.place.chipset]
+        for entrant in here:
+            self.trials.append(entrant)
+            self.sampler.tell(observation(entrant.trial, sla))
+        if lost(here):
+            self.left = 0
 
 
 @DBOS.dbos_class()

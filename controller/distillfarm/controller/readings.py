@@ -16,8 +16,12 @@ def reading(store: Store, measurement_id: str) -> tuple[Measurement, Summary | N
 
 
 def summary_of(store: Store, measurement: Measurement) -> Summary | None:
-    """The summary of a measurement, or None when its outcome is its only result; blocks."""
+    """The summary of a measurement, or None where there are no numbers to compare; blocks.
+
+    There are none when the outcome is not OK, when a maker's tool gave its own figures in place of
+    launches, and when the device was emulated, whose times nobody is to take for a phone's.
+    """
     sampled = measurement.launches and all(each.samples_ns for each in measurement.launches)
-    if measurement.outcome is not Outcome.OK or not sampled:
+    if measurement.outcome is not Outcome.OK or measurement.emulated or not sampled:
         return None
     return summarise(measurement, store.device(measurement.device_id).info.platform)

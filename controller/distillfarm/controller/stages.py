@@ -11,11 +11,12 @@ from distillfarm.controller.bundle import build_bundle
 from distillfarm.controller.compressor import Compressor
 from distillfarm.controller.decide import Entrant
 from distillfarm.controller.durable import ControllerStopping
+from distillfarm.controller.fates import EMULATED, UNSTABLE
 from distillfarm.controller.lab import ChipsetLab, survey
 from distillfarm.controller.progress import Progress
+from distillfarm.controller.readings import summary_of
 from distillfarm.controller.scoring import score
 from distillfarm.controller.signing import SigningKey
-from distillfarm.controller.statistics import summarise
 from distillfarm.controller.store.protocol import MeasurementQuery, Store
 from distillfarm.domain.errors import Cancelled, NoCapacity, Unavailable
 from distillfarm.domain.ids import derived_id
@@ -128,6 +129,8 @@ class Stages:
         """The untouched model as trials: one for each chipset and target asked for."""
         trials: list[Trial] = []
         for place in lab:
+            if place.emulated:
+                self.say("propose", f"{place.chipset} has emulated devices only: none is chosen")
             originals = [Candidate(Recipe(), target) for target in place.targets]
             trials.extend(self._trial(place, each, "reference") for each in originals)
             for each in place.unsupported:
@@ -168,7 +171,10 @@ class Stages:
     def measure(
         self, trials: Sequence[Trial], lab: Sequence[ChipsetLab], launches: int, *, fresh: bool
     ) -> list[Entrant]:
-        """Measure what was built; ``fresh`` forbids to take over an earlier measurement."""
+        """Measure what was built; ``fresh`` forbids to take over an earlier measurement.
+
+        What cannot be measured, since a chipset's devices are gone or fail, says so in its trial.
+        """
         places = {each.chipset: each for each in lab}
         entrants: dict[str, Entrant] = {}
         waiting: dict[str, tuple[Trial, JobRequest]] = {}
@@ -196,6 +202,8 @@ class Stages:
             entrants[trial.trial_id] = self._outcome(trial, job)
         for entrant in entrants.values():
             self._store.put_trial(entrant.trial)
+        for chipset in decide.lost(list(entrants.values())):
+            self.say("measure", f"{chipset}: nothing could be measured, its search ends here")
         return [entrants[each.trial_id] for each in trials]
 
     def out_of_time(self, started_s: float) -> bool:
@@ -331,7 +339,7 @@ class Stages:
             same = (found.target, found.spec) == (request.target, request.spec)
             build = next((each.value for each in found.context if each.name == "os_build"), None)
             here = build is not None and builds.get(found.device_id) == build
-            if same and here and found.outcome is Outcome.OK:
+            if same and here and found.outcome is Outcome.OK and not found.emulated:
                 return found
         return None
 
@@ -359,13 +367,15 @@ class Stages:
             outcome=measurement.outcome,
             outcome_reason=measurement.reason,
         )
-        if measurement.outcome is not Outcome.OK:
-            return Entrant(trial, emulated=measurement.emulated)
-        platform = self._store.device(measurement.device_id).info.platform
-        summary = summarise(measurement, platform)
+        if measurement.emulated:
+            # Without a score no page, picture, sampler or verdict can mistake it for a phone's.
+            return Entrant(replace(trial, outcome_reason=_emulated(measurement)), emulated=True)
+        summary = summary_of(self._store, measurement)
+        if summary is None:
+            return Entrant(trial)
         scored = replace(trial, score=score(_exported(trial), summary, measurement.energy))
         if not summary.stable:
-            reason = f"UNSTABLE: launches differ by {summary.launch_cv:.0%}"
+            reason = f"{UNSTABLE}: launches differ by {summary.launch_cv:.0%}"
             scored = replace(scored, outcome_reason=reason)
         return Entrant(scored, summary.stable, measurement.emulated)
 
@@ -374,6 +384,11 @@ def _exported(trial: Trial) -> Exported:
     if trial.exported is None:
         raise ValueError(f"{trial.trial_id} was not built")
     return trial.exported
+
+
+def _emulated(measurement: Measurement) -> str:
+    there = measurement.outcome.value + (f": {measurement.reason}" if measurement.reason else "")
+    return f"{EMULATED}: {there}; what an emulated device does says nothing of a real one"
 
 
 def _with(trial: Trial, built: Exported | Refusal | None) -> Trial:

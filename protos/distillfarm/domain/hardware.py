@@ -214,8 +214,9 @@ def matches(device: Device, selector: str) -> bool:
     """Whether ``device`` is meant by ``selector``.
 
     A selector is ``*`` or a comma-separated list of terms that must all hold. A term is
-    ``key=value`` with key ``id``, ``name``, ``agent``, ``platform``, ``model``, ``chipset`` or
-    ``label``, or a bare word that equals the device id, its name, its serial or one of its labels.
+    ``key=value`` with key ``id``, ``name``, ``agent``, ``platform``, ``model``, ``chipset``,
+    ``label`` or ``emulated`` (``yes`` or ``no``), or a bare word that equals the device id, its
+    name, its serial or one of its labels.
     """
     return all(_term_holds(device, term.strip()) for term in selector.split(",") if term.strip())
 
@@ -233,6 +234,7 @@ def _term_holds(device: Device, term: str) -> bool:
         "model": (device.info.model,),
         "chipset": (str(device.info.chipset), device.info.chipset.model),
         "label": device.labels,
+        "emulated": ("yes" if device.info.emulated else "no",),
     }
     if key not in known:
         raise InvalidRequest(

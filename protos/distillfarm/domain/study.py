@@ -229,7 +229,8 @@ class StudyEvent:
 class MatrixCell:
     """One row of the compatibility matrix: a variant on a chipset and target, as measured.
 
-    ``label`` is how the row is to be read: the outcome, ``UNSTABLE``, or ``not measured``.
+    ``label`` is how the row is to be read: the outcome, or ``UNSTABLE``, ``EMULATED``, ``TOOL`` (a
+    maker's own figures) or ``not measured``, all of which have no numbers.
     """
 
     study_id: str

@@ -20,7 +20,15 @@ from distillfarm.wire.v1 import job_pb2
 from distillfarm.wire.v1 import services_pb2 as pb
 from distillfarm.wire.v1.services_pb2_grpc import DevicesStub, JobsStub
 
+CALM = {"heartbeat_s": 2.0, "lease_s": 20.0}
+"""Nothing here is about silence, and a busy machine is silent now and then."""
 PHONES = [samples.device_info(name) for name in ("R1", "R2", "R3")]
+
+
+@pytest.fixture
+async def farm(make_farm: FarmFactory) -> AsyncIterator[Farm]:
+    async with make_farm(**CALM) as farm:
+        yield farm
 
 
 async def submit(farm: Farm, key: str = "key", content: bytes = b"model", **more: str) -> Job:
@@ -76,11 +84,11 @@ async def test_a_failed_attempt_is_tried_on_every_other_device_first(farm: Farm)
 async def test_a_restarted_controller_still_knows_where_a_job_failed(
     make_farm: FarmFactory,
 ) -> None:
-    async with make_farm() as farm, agents(farm, "R1") as (agent,):
+    async with make_farm(**CALM) as farm, agents(farm, "R1") as (agent,):
         job = await submit(farm, selector="platform=host")
         first = await fail(agent)
         await agent.expect(Assign)  # There is no other device yet.
-    async with make_farm() as farm, agents(farm, "R2", "R1") as (other, _):
+    async with make_farm(**CALM) as farm, agents(farm, "R2", "R1") as (other, _):
         assign = await other.expect(Assign)
         assert (assign.lease.job_id, assign.lease.device_id != first) == (job.job_id, True)
 
@@ -113,7 +121,7 @@ async def test_a_success_starts_the_count_anew(farm: Farm) -> None:
 async def test_the_harness_is_held_against_a_device_only_beside_others_that_work(
     make_farm: FarmFactory,
 ) -> None:
-    async with make_farm(max_attempts=100) as farm:
+    async with make_farm(max_attempts=100, **CALM) as farm:
         async with SimulatedAgent(farm.address, "alone", PHONES[:1]) as agent:
             await submit(farm, selector="R1")
             for _ in range(7):
@@ -132,7 +140,7 @@ async def test_a_model_that_fells_three_phones_is_stopped_until_it_is_forgiven(
     make_farm: FarmFactory,
 ) -> None:
     async with (
-        make_farm() as farm,
+        make_farm(**CALM) as farm,
         SimulatedAgent(farm.address, "one", [*PHONES, samples.device_info("R4")]) as agent,
     ):
         job, like = await submit(farm), await submit(farm, "like", selector="nobody")
@@ -150,7 +158,7 @@ async def test_a_model_that_fells_three_phones_is_stopped_until_it_is_forgiven(
         later = await submit(farm, "later")
         assert (later.state, later.attempts) == (JobState.DONE, 0)
         assert farm.store.measurement(later.measurement_id).outcome is Outcome.CRASHED
-    async with make_farm() as farm, SimulatedAgent(farm.address, "one", PHONES) as agent:
+    async with make_farm(**CALM) as farm, SimulatedAgent(farm.address, "one", PHONES) as agent:
         assert (await submit(farm, "restarted")).state is JobState.DONE
         digest = later.request.artifact.digest
         forgive = pb.ForgiveModelRequest(artifact_digest=digest)

@@ -51,6 +51,8 @@ PHONE = Device("device-1", "agent-a", INFO, DeviceStatus.IDLE, 0.0, ("desk-3", "
         ("label=fast, platform=android", True),
         ("label=slow, platform=android", False),
         ("*, label=slow", False),
+        ("emulated=no", True),
+        ("emulated=yes", False),
     ],
 )
 def test_all_terms_of_a_selector_must_hold(selector: str, expected: bool) -> None:

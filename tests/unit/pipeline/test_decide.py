@@ -5,7 +5,7 @@ from dataclasses import replace
 import farm_samples
 from made_trials import make_trial
 
-from distillfarm.controller.decide import Entrant, choose, front, shortlist
+from distillfarm.controller.decide import Entrant, choose, front, lost, shortlist
 from distillfarm.domain.measurement import Outcome
 from distillfarm.domain.sla import parse_sla
 from distillfarm.domain.study import Verdict
@@ -53,7 +53,8 @@ def test_unstable_emulated_wrong_and_refused_never_win() -> None:
         alone = choose("chip", [loser], SLA)
         assert alone.trial_id == ""
         assert alone.verdict.verdict is Verdict.INCONCLUSIVE
-        assert loser.hindrance in alone.why
+        why = "Not judged: only emulated devices" if loser.emulated else loser.hindrance
+        assert why in alone.why
 
 
 def test_the_original_wins_only_where_nothing_compressed_passes() -> None:
@@ -131,3 +132,28 @@ def test_the_choice_does_not_depend_on_the_order_of_trials() -> None:
     ]
     entrants = [Entrant(each) for each in trials]
     assert chosen(*entrants) == chosen(*reversed(entrants))
+
+
+def test_a_chipset_with_emulated_devices_only_is_not_judged() -> None:
+    ran = Entrant(replace(make_trial("fp16"), score=None), emulated=True)
+    refused = Entrant(
+        replace(make_trial("prune(ratio=0.5)"), refusal=Refusal("prune", "no"), outcome=None)
+    )
+    choice = choose("chip", [ran], SLA, [refused])
+    assert (choice.trial_id, choice.verdict.verdict) == ("", Verdict.INCONCLUSIVE)
+    assert choice.why.startswith("Not judged: only emulated devices of this chipset took part")
+    assert all(each.reason == choice.why for each in choice.verdict.bounds)
+    crashed = replace(make_trial("fp16"), outcome=Outcome.CRASHED, outcome_reason="SIGSEGV")
+    real = choose("chip", [ran], SLA, [Entrant(crashed)])
+    assert real.why.startswith("Nothing can be chosen.")
+    assert "emulated device" in real.why
+    assert "SIGSEGV" in real.why
+
+
+def test_a_chipset_is_lost_when_nothing_that_was_built_got_an_outcome() -> None:
+    gone = replace(make_trial(), chipset="gone", outcome=None, score=None)
+    mixed = replace(gone, chipset="mixed")
+    refused = replace(gone, chipset="refused", exported=None, refusal=Refusal("prune", "no"))
+    trials = [gone, mixed, replace(make_trial(), chipset="mixed"), refused]
+    assert lost([*map(Entrant, trials)]) == ["gone"]
+    assert lost([]) == []

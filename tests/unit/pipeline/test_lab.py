@@ -56,3 +56,21 @@ def test_one_willing_device_is_enough_for_a_target() -> None:
 def test_a_chipset_whose_name_has_a_comma_is_meant_by_its_device() -> None:
     odd = device("a", chipset=Chipset("Acme, Inc.", "X1"))
     assert matches(odd, survey([odd], [ONNX], "*")[0].selector)
+
+
+def emulated(name: str) -> Device:
+    found = device(name)
+    return replace(found, info=replace(found.info, emulated=True))
+
+
+def test_a_chipset_of_emulated_devices_alone_is_marked() -> None:
+    (place,) = survey([emulated("a")], [ONNX], "*")
+    assert (place.emulated, place.device_ids) == (True, ("device-a",))
+    assert matches(emulated("a"), place.selector)
+
+
+def test_emulated_devices_are_left_alone_where_there_is_a_real_one() -> None:
+    (place,) = survey([emulated("a"), device("b")], [ONNX], "*")
+    assert (place.emulated, place.device_ids) == (False, ("device-b",))
+    assert matches(device("b"), place.selector)
+    assert not matches(emulated("a"), place.selector)

@@ -8,6 +8,7 @@ from toy_farm import Toy
 from toy_processes import ToyProcesses
 
 from distillfarm.controller.bundle import unpack, verify
+from distillfarm.controller.matrix import cells
 from distillfarm.domain.measurement import Outcome
 from distillfarm.domain.study import StudyState, Verdict
 
@@ -113,6 +114,71 @@ def test_an_unstable_final_measurement_is_taken_again_for_longer(tmp_path: Path)
         finals = [each for each in farm.trials("study-1") if each.final]
         assert [len(each.measurement_ids) for each in finals] == [2, 2]
         assert study.choices[0].verdict.verdict is Verdict.PASS
+
+
+def test_a_study_over_a_real_device_and_stand_ins_one_of_which_dies_ends_honestly(
+    tmp_path: Path,
+) -> None:
+    with ToyProcesses(tmp_path, Toy(stand_ins=("X1", "X2", "X3"), dies="X2")) as farm:
+        farm.start("controller", "worker-1")
+        farm.create("study-1", trials=6)
+        study = farm.wait_final("study-1")
+        assert (study.state, study.error) == (StudyState.DONE, "")
+
+        choices = {each.chipset: each for each in study.choices}
+        assert list(choices) == ["Acme X1", "Acme X2", "Acme X3", "Google Tensor G2"]
+        real = choices.pop("Google Tensor G2")
+        assert real.verdict.verdict is Verdict.PASS
+        for choice in choices.values():
+            assert (choice.trial_id, choice.verdict.verdict) == ("", Verdict.INCONCLUSIVE)
+            assert choice.why.startswith("Not judged: only emulated devices")
+            assert {each.observed for each in choice.verdict.bounds} == {None}
+
+        rows = {
+            chipset: Counter(each.label for each in cells(farm.store, "study-1", chipset))
+            for chipset in ("Google Tensor G2", *choices)
+        }
+        candidates = rows["Acme X1"]["EMULATED"]
+        assert rows["Google Tensor G2"] == {"OK": candidates}
+        assert rows["Acme X1"] == rows["Acme X3"] == {"EMULATED": candidates}
+        assert set(rows["Acme X2"]) == {"EMULATED", "not measured"}
+        lost = [each for each in cells(farm.store, "study-1", "Acme X2") if not each.measurement_id]
+        assert all("1 offline; waited 600 s" in each.reason for each in lost)
+        assert all(each.score is None for each in farm.trials("study-1") if "X" in each.chipset)
+
+        # Everything is built once, and the chipset that is lost is not searched any further.
+        assert max(Counter(each for each in farm.lines() if "apply" in each).values()) == 1
+        tried = Counter(each.chipset for each in farm.trials("study-1") if not each.final)
+        assert tried["Acme X2"] < tried["Acme X1"] == tried["Google Tensor G2"]
+        told = [each.text for each in farm.events("study-1")]
+        assert "Acme X2: nothing could be measured, its search ends here" in told
+        assert "Acme X1 has emulated devices only: none is chosen" in told
+
+        assert study.bundle is not None
+        unpack(farm.blobs.path(study.bundle.digest), tmp_path / "out")
+        assert verify(tmp_path / "out").ok
+        assert [each.name.split("-")[0] for each in (tmp_path / "out" / "chipsets").iterdir()] == [
+            "Google"
+        ]
+        report = (tmp_path / "out" / "report.html").read_text()
+        assert report.count("Not judged: only emulated devices") >= len(choices)
+        assert report.count("Raw samples of the final measurement") == 1
+
+
+def test_what_emulated_devices_measured_is_never_taken_over(tmp_path: Path) -> None:
+    with ToyProcesses(tmp_path, Toy(stand_ins=("X1",))) as farm:
+        farm.start("controller", "worker-1")
+        for name in ("study-1", "study-2"):
+            farm.create(name, trials=1)
+            assert farm.wait_final(name).state is StudyState.DONE
+        reused = {
+            each.measurement_ids[0]: each.chipset
+            for each in farm.trials("study-2")
+            if each.measurement_ids and not each.final
+        }
+        before = {id_ for each in farm.trials("study-1") for id_ in each.measurement_ids}
+        assert {chipset for id_, chipset in reused.items() if id_ in before} == {"Google Tensor G2"}
+        assert {chipset for id_, chipset in reused.items() if id_ not in before} == {"Acme X1"}
 
 
 def test_an_answer_whose_files_are_gone_is_worked_out_again(tmp_path: Path) -> None:

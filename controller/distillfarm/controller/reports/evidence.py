@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 
-from distillfarm.controller.statistics import summarise
+from distillfarm.controller.readings import summary_of
 from distillfarm.controller.store.protocol import Store
 from distillfarm.domain.hardware import Device
-from distillfarm.domain.measurement import Measurement, Outcome, Summary
+from distillfarm.domain.measurement import Measurement, Summary
 from distillfarm.domain.study import Study, Trial
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A trial's measurement with the device it was taken on; ``summary`` is None unless OK."""
+    """A trial's measurement with the device it was taken on.
+
+    ``summary`` is None where there are no numbers, see ``readings.summary_of``.
+    """
 
     trial_id: str
     measurement: Measurement
@@ -46,7 +49,6 @@ def gather(study: Study, store: Store) -> Evidence:
         for measurement_id in trial.measurement_ids:
             measurement = store.measurement(measurement_id)
             device = store.device(measurement.device_id)
-            ok = measurement.outcome is Outcome.OK
-            summary = summarise(measurement, device.info.platform) if ok else None
+            summary = summary_of(store, measurement)
             measured.append(Measured(trial.trial_id, measurement, device, summary))
     return Evidence(study, trials, tuple(measured))

@@ -8,6 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from distillfarm.controller import decide, quality
+from distillfarm.controller.fates import fate
 from distillfarm.controller.quantities import byte_count, number, with_interval
 from distillfarm.controller.reports import layers, plots
 from distillfarm.controller.reports.evidence import Evidence, Measured
@@ -105,7 +106,7 @@ def _part(evidence: Evidence, choice: Choice) -> ChipsetPart:
                 [
                     (_short(str(each.trial.candidate)), each.measured)
                     for each in finals
-                    if each.measured is not None
+                    if each.measured is not None and not each.measured.measurement.emulated
                 ]
             )
         ),
@@ -113,18 +114,8 @@ def _part(evidence: Evidence, choice: Choice) -> ChipsetPart:
 
 
 def _row(evidence: Evidence, trial: Trial, front: frozenset[str]) -> TrialRow:
-    label, reason = _fate(trial)
+    label, reason = fate(trial)
     return TrialRow(trial, evidence.of(trial), label, reason, trial.trial_id in front)
-
-
-def _fate(trial: Trial) -> tuple[str, str]:
-    if trial.refusal is not None:
-        return "refused", str(trial.refusal)
-    if trial.outcome is None:
-        return "not measured", trial.outcome_reason
-    if trial.outcome_reason.startswith("UNSTABLE"):
-        return "unstable", trial.outcome_reason
-    return trial.outcome.value, trial.outcome_reason
 
 
 def _estimate(value: Interval, scale: float = 1.0) -> str:

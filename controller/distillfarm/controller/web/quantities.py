@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from distillfarm.controller.fates import fate
 from distillfarm.controller.quantities import (
     battery,
     byte_count,
@@ -48,4 +49,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "bound": format_bound,
     "battery": battery,
     "temperature": temperature,
+    "fate": fate,
 }
