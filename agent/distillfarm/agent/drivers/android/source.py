@@ -20,8 +20,9 @@ from distillfarm.agent.drivers.android.faults import PhoneFault
 from distillfarm.agent.drivers.android.hub import reviver
 from distillfarm.agent.drivers.android.line import PhoneLine
 from distillfarm.agent.drivers.android.meters import meters
+from distillfarm.agent.drivers.android.power import PhoneGauge, PhoneRails
 from distillfarm.agent.drivers.android.settings_guard import SettingsGuard
-from distillfarm.agent.meters.none import NoMeter
+from distillfarm.agent.meters.phone import phone_energy
 from distillfarm.agent.phone_runtimes import RuntimeStore
 from distillfarm.agent.protocols import Attached
 from distillfarm.agent.settings import AgentSettings
@@ -145,7 +146,9 @@ class AndroidSource:
             driver=driver,
             gates=gates.gates(driver.look),
             meters=meters(driver),
-            energy=NoMeter("no instrument was looked for"),
+            energy=phone_energy(
+                serial, PhoneRails(line), PhoneGauge(line), settings.external_meters
+            ),
             patience_s=settings.phone_patience_s,
             health=fares,
         )
