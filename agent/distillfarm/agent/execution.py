@@ -9,6 +9,7 @@ from distillfarm.agent.gates import GatesShut, Waiting
 from distillfarm.agent.inventory import Probed
 from distillfarm.agent.protocols import (
     DeviceDriver,
+    EnergyMeter,
     LaunchFailure,
     NotMeasured,
     Prepared,
@@ -113,15 +114,21 @@ class _Job:
     async def _metered(self, driver: DeviceDriver, prepared: Prepared) -> None:
         attached = self.probed.attached
         try:
-            await attached.energy.start(driver)
+            if not self.probed.info.emulated:
+                await attached.energy.start(driver)
             for meter in attached.meters:
                 await meter.start(driver)
             await self._launch_all(driver, prepared)
         finally:
             seen = [await meter.stop() for meter in attached.meters]
-            self.energy = await attached.energy.stop(self.windows)
+            self.energy = await self._energy(attached.energy)
         self.series += [each for each in seen if isinstance(each, Series)]
         self.context |= _named("during", dict(map(_range, seen)))
+
+    async def _energy(self, meter: EnergyMeter) -> Energy:
+        if self.probed.info.emulated:
+            return Energy(reason="an emulated device: what it tells of power is no measurement")
+        return await meter.stop(self.windows)
 
     def _not_stationary(self) -> int:
         """How many launches used up their warm-up without becoming stationary."""

@@ -1,6 +1,7 @@
 """A job's stages: gates, launches, failures as data, and what is left behind."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -225,3 +226,12 @@ async def test_runs_of_a_makers_tool_stand_apart_from_launches(driver: DeviceDri
     measurement = await run_job(probed(driver), runner, assign(), {}, lambda *_: None)
     assert (measurement.outcome, measurement.launches) == (Outcome.OK, ())
     assert [each.reported for each in measurement.tool_runs] == [told.reported] * 2
+
+
+async def test_an_emulated_device_has_no_energy(driver: DeviceDriver) -> None:
+    info = replace(INFO, emulated=True)
+    attached = Attached("serial-1", driver, (), (), CountingMeter())
+    runner = ScriptedRunner(*[Launched(LAUNCH, Window(0.0, 1.0, 5))] * 2)
+    measurement = await run_job(Probed(attached, info), runner, assign(), {}, lambda *_: None)
+    assert measurement.emulated
+    assert "emulated" in measurement.energy.reason
