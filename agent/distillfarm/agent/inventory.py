@@ -1,6 +1,7 @@
 """Which devices hang on this agent now, each probed when it appears and then looked after."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ class Inventory:
     def __init__(self, sources: Sequence[DeviceSource]) -> None:
         self._sources = sources
         self._devices: dict[str, Probed] = {}
+        self._appeared = asyncio.Event()
 
     def devices(self) -> tuple[DeviceInfo, ...]:
         """What is attached and was probed, in order of serial."""
@@ -60,11 +62,14 @@ class Inventory:
 
     async def _look_after(self, tell: Callable[[HealthReport], None]) -> None:
         while True:
+            self._appeared.clear()
             asked = [each.attached for each in self._devices.values()]
             told = await asyncio.gather(*(_health(each) for each in asked))
             if known := tuple(each for each in told if each is not None):
                 tell(HealthReport(known))
-            await asyncio.sleep(_HEALTH_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_HEALTH_S):
+                    await self._appeared.wait()
 
     async def _follow(self, source: DeviceSource, changed: Callable[[], None]) -> None:
         probes: dict[str, asyncio.Task[None]] = {}
@@ -89,6 +94,7 @@ class Inventory:
             else:
                 self._devices[attached.serial] = Probed(attached, info)
                 changed()
+                self._appeared.set()
                 return
 
 
