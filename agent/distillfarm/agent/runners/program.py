@@ -1,12 +1,14 @@
 """Runs artifacts by the launch program, one fresh process a launch."""
 
+import asyncio
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from distillfarm.agent.program.order import Order
 from distillfarm.agent.protocols import DeviceDriver, Launched, LaunchFailure, Prepared
-from distillfarm.agent.runners import reports
+from distillfarm.agent.runners import fixed_arrays, reports
 from distillfarm.domain.hardware import DeviceInfo, Runtime, Target
 from distillfarm.domain.job import JobRequest
 
@@ -30,7 +32,11 @@ class ProgramRunner:
     async def prepare(
         self, driver: DeviceDriver, request: JobRequest, files: Mapping[str, Path]
     ) -> Prepared:
-        """Push the model and, if named, the fixed inputs and reference outputs."""
+        """Push the model and, if named, the fixed inputs and reference outputs.
+
+        Raises:
+            InvalidRequest: a file of fixed arrays is none, or too large.
+        """
         spec = request.spec
         return Prepared(
             model=await driver.push(files[request.artifact.digest], f"model{self.suffix}"),
@@ -72,4 +78,8 @@ class ProgramRunner:
 async def _push_named(
     driver: DeviceDriver, files: Mapping[str, Path], digest: str, name: str
 ) -> str:
-    return await driver.push(files[digest], name) if digest else ""
+    if not digest:
+        return ""
+    with tempfile.NamedTemporaryFile(suffix=f"-{name}") as room:
+        path = await asyncio.to_thread(fixed_arrays.stored, files[digest], room.file)
+        return await driver.push(path, name)
