@@ -103,6 +103,8 @@ Event = (
     | BadInputs
     | RuntimeMissing
 )
+FINAL = (Finished, RuntimeRefused, MemoryRefused, BadInputs, RuntimeMissing)
+"""What is said last, and nothing after it."""
 _DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 _STAGES: dict[type, str] = {
