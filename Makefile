@@ -11,7 +11,7 @@ PIP := $(BIN)/pip --disable-pip-version-check
 SOURCES := protos device_profiles compression agent controller
 PYTEST := $(BIN)/python -m pytest
 # Each of these processes loads torch and TensorFlow; the end-to-end tests, which start
-# a whole lab and watch its clocks, and those on stand-in phones run alone after them.
+# a whole lab and watch its clocks, run alone at the end, and before them those on stand-in phones.
 TEST_WORKERS ?= 2
 PARALLEL := -n $(TEST_WORKERS) --dist worksteal
 
@@ -23,6 +23,8 @@ TEST_EXTRAS := $(EXTRAS),tensorflow,coreml,executorch,postgres,s3,dev
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	"$$python" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	2>/dev/null && echo "$$python" && break; done)
+
+FLAVOUR ?= glibc-aarch64
 
 PINS := pyproject.toml constraints.txt requirements-litert.txt
 DEMO_STAMP := $(VENV)/.set-up
@@ -39,7 +41,8 @@ demo: $(DEMO_STAMP)  ## set up and run the main job on this computer
 .PHONY: test
 test: $(TEST_STAMP)  ## set up and run every test
 	$(PYTEST) $(PARALLEL) -m "not e2e and not phones"
-	$(PYTEST) -m "e2e or phones"
+	$(PYTEST) $(PARALLEL) -m phones
+	$(PYTEST) -m e2e
 
 .PHONY: unit
 unit: $(TEST_STAMP)  ## the tests of single modules and of the architecture, under 3 minutes
@@ -57,6 +60,10 @@ lint: $(TEST_STAMP)  ## format, style, types, layering, generated code
 format: $(TEST_STAMP)  ## rewrite the code in the project's style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+.PHONY: runner
+runner: $(TEST_STAMP)  ## build the program that runs on phones: FLAVOUR=glibc-aarch64 or bionic-aarch64 (with ANDROID_NDK_HOME)
+	$(MAKE) --no-print-directory -C agent/phone/android FLAVOUR=$(FLAVOUR) PYTHON=$(abspath $(BIN)/python)
 
 .PHONY: bench
 bench: $(TEST_STAMP)  ## the benchmarks, about 40 minutes; each prints a ratio against a peer or a limit
