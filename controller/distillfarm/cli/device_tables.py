@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from distillfarm.cli import formats
 from distillfarm.cli.console import row, table
 from distillfarm.domain.hardware import Device, DeviceHealth, DeviceInfo, DeviceStatus
+from distillfarm.profiles.catalog import shipped
 
 _STYLES = {
     DeviceStatus.QUARANTINED: "red",
@@ -53,7 +54,13 @@ def device_details(device: Device) -> RenderableType:
     for each in device.info.runtimes:
         works = "yes" if each.works else f"no: {each.refusal}"
         row(runtimes, str(each.target), each.version, works)
-    return Group(made, "", runtimes)
+    quirks = shipped().quirks(device.info)
+    if not quirks:
+        return Group(made, "", runtimes)
+    known = table("Known of such devices", "affects", "what", "source")
+    for quirk in quirks:
+        row(known, ", ".join(quirk.affects), quirk.text, quirk.source)
+    return Group(made, "", runtimes, "", known)
 
 
 def _identity(device: Device) -> Iterator[tuple[str, str]]:
@@ -69,6 +76,8 @@ def _identity(device: Device) -> Iterator[tuple[str, str]]:
     yield "model", info.model
     if info.codename:
         yield "codename", info.codename
+    phone, chipset = shipped().phone(info), shipped().chipset(info)
+    yield "profile", f"{phone or 'no phone'}, {chipset or 'no chipset'}"
     yield "system", f"{info.os_name}, build {info.os_build}"
 
 

@@ -6,7 +6,16 @@ import msgspec
 from cli_lab import Lab, Run
 from farm_samples import DIGEST, device_info
 
-from distillfarm.domain.hardware import Cluster, Device, DeviceHealth, DeviceStatus, Gpu
+from distillfarm.domain.hardware import (
+    Chipset,
+    Cluster,
+    Device,
+    DeviceHealth,
+    DeviceInfo,
+    DeviceStatus,
+    Gpu,
+    Platform,
+)
 
 
 def test_list_shows_what_runs_where(lab: Lab, run_cli: Run) -> None:
@@ -153,3 +162,21 @@ def test_forgiving_a_model_tells_what_is_forgiven(lab: Lab, run_cli: Run) -> Non
     lab.fellings = {DIGEST: 3}
     assert "took devices down 3 times" in run_cli("devices", "forgive", DIGEST).stdout
     assert "took no device down" in run_cli("devices", "forgive", DIGEST).stdout
+
+
+def test_show_names_the_profile_and_what_is_known_of_such_a_phone(lab: Lab, run_cli: Run) -> None:
+    lab.devices = [replace(lab.devices[0], info=phone("SM-G991B", "Exynos 2100"))]
+    told = " ".join(run_cli("devices", "show", "device-1").stdout.split())
+    assert "Samsung Galaxy S21 (Exynos), Samsung Exynos 2100" in told
+    assert "Known of such devices" in told
+    assert "https://" in told
+
+
+def test_show_says_that_no_profile_fits(lab: Lab, run_cli: Run) -> None:
+    lab.devices = [replace(lab.devices[0], info=phone("Nothing known", "xyz"))]
+    assert "no phone, no chipset" in run_cli("devices", "show", "device-1").stdout
+
+
+def phone(model: str, chipset: str) -> DeviceInfo:
+    info = device_info(model=model)
+    return replace(info, platform=Platform.ANDROID, chipset=Chipset("", chipset))
