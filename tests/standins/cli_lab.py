@@ -116,6 +116,7 @@ class Lab:
     notes: list[str] = field(default_factory=list)
     released: DeviceStatus = DeviceStatus.IDLE
     fellings: dict[str, int] = field(default_factory=dict)
+    more: dict[str, object] = field(default_factory=dict)
 
 
 class StandinClient:
@@ -193,7 +194,9 @@ class StandinClient:
             "measurement-1", "job-1", "device-1", DIGEST, target, spec, self.lab.outcome,
             self.lab.reason, launches, Energy(reason="no meter here"), (), 0.0, 1.0,
         )  # fmt: skip
-        return measurement, summary() if good else None
+        measurement = replace(measurement, **self.lab.more)  # type: ignore[arg-type]
+        numbers = good and not measurement.emulated and bool(measurement.launches)
+        return measurement, summary() if numbers else None
 
     async def create_study(self, spec: StudySpec, idempotency_key: str) -> Study:
         self.lab.keys.append(idempotency_key)

@@ -7,6 +7,7 @@ from distillfarm.controller.quantities import (
     bounds,
     byte_count,
     bytes_with_interval,
+    energy_detail,
     number,
     temperature,
     with_interval,
@@ -20,6 +21,7 @@ __all__ = [
     "bytes_with_interval",
     "duration",
     "energy",
+    "energy_line",
     "moment",
     "number",
     "temperature",
@@ -36,6 +38,13 @@ def energy(measured: Energy) -> str:
         return "not measured"
     kind = "net" if measured.net_mj is not None else "gross"
     return f"{number(shown)} mJ {kind}"
+
+
+def energy_line(measured: Energy) -> str:
+    """Energy with its method and how far to trust it, or why there is none."""
+    how = f": {measured.reason}" if measured.reason else f" by {measured.method}"
+    detail = energy_detail(measured)
+    return f"energy for one inference: {energy(measured)}{how}{f' ({detail})' if detail else ''}"
 
 
 def duration(seconds: float) -> str:

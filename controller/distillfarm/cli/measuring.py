@@ -6,20 +6,18 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
 
-from distillfarm.cli import formats
 from distillfarm.cli.connection import connected, run
-from distillfarm.cli.console import harmless, messages, output, row, say, show, table, write
+from distillfarm.cli.console import harmless, messages, output, say, write
 from distillfarm.cli.failures import ExitCode
 from distillfarm.cli.options import Connection, JsonOption, with_connection
 from distillfarm.cli.sources import existing, format_of
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import DEFAULT_DELEGATES, ComputeUnit, Runtime, Target
-from distillfarm.domain.interval import Interval
 from distillfarm.domain.job import ColdStart, Job, MeasureSpec
-from distillfarm.domain.measurement import Launch, Measurement, Outcome, Summary, ToolRun
+from distillfarm.domain.measurement import Measurement, Outcome, Summary
 from distillfarm.domain.model import ModelFormat
 
 _FORMATS = {
@@ -33,7 +31,10 @@ _DEFAULTS = MeasureSpec()
 
 @dataclass(frozen=True)
 class Measured:
-    """What ``--json`` prints; ``summary`` is null unless the outcome is ok."""
+    """What ``--json`` prints; ``summary`` is null where there are no numbers to compare.
+
+    That is unless the outcome is ok, on an emulated device, and where a maker's tool measured.
+    """
 
     measurement: Measurement
     summary: Summary | None
@@ -89,7 +90,10 @@ def measure(
     if as_json:
         write(msgspec.json.encode(Measured(measurement, summary)))
     else:
-        _print(model.name, measurement, summary)
+        from distillfarm.cli.measurement_tables import measurement_tables  # noqa: PLC0415  lazy
+
+        for part in measurement_tables(model.name, measurement, summary):
+            output().print(part, soft_wrap=isinstance(part, Text))
     if measurement.outcome is not Outcome.OK:
         say(f"distillfarm: {model.name}: {measurement.outcome.value}: {measurement.reason}")
         raise typer.Exit(ExitCode.FAIL)
@@ -126,76 +130,3 @@ class _JobProgress(Progress):
         if self.disable and line != self._line:
             say(line)
         self._line = line
-
-
-def _print(name: str, measurement: Measurement, summary: Summary | None) -> None:
-    show(f"{name} on {measurement.device_id}, {measurement.target}: {measurement.outcome.value}")
-    if measurement.reason:
-        show(f"reason: {measurement.reason}")
-    parts: list[RenderableType] = []
-    if measurement.launches:
-        parts.append(_quantities(measurement.launches, summary))
-    parts += map(_told, measurement.tool_runs[:1])
-    context = table("Context", "fact", "value")
-    for entry in measurement.context:
-        row(context, entry.name, entry.value)
-    output().print(*parts, context, sep="\n\n")
-    energy = measurement.energy
-    why = f": {energy.reason}" if energy.reason else f" by {energy.method}"
-    show(f"energy for one inference: {formats.energy(energy)}{why}")
-    if summary is not None and not summary.stable:
-        show(
-            f"UNSTABLE: medians of launches differ by {summary.launch_cv:.0%}; "
-            "quiet the device or use more --launches",
-            "yellow",
-        )
-
-
-def _told(run: ToolRun) -> RenderableType:
-    """The first run of a maker's tool; the others stand in the JSON."""
-    made = table(f"{run.tool} in its own words; not comparable with launches", "figure", "value")
-    for told in run.reported:
-        row(made, told.name, f"{told.value:g} {told.unit}".strip())
-    placed = ", ".join(f"{each.nodes} operators on {each.unit}" for each in run.placements)
-    row(made, "placement", placed or (f"all on {run.all_on}" if run.all_on else "not told"))
-    row(made, "raw samples", str(len(run.samples_ns)) if run.samples_ns else "none given")
-    return made
-
-
-def _quantities(launches: tuple[Launch, ...], summary: Summary | None) -> RenderableType:
-    iterations = sum(len(launch.samples_ns) for launch in launches)
-    made = table(
-        f"{len(launches)} launches, {iterations} timed inferences; [] is the 95 % interval",
-        "quantity",
-        "value",
-    )
-    if summary is not None:
-        for quantity, interval in _latencies(summary):
-            row(made, quantity, f"{formats.with_interval(interval)} ms")
-        row(made, "warm MAD", f"{formats.number(summary.warm_mad_ms)} ms")
-        row(made, "spread of launch medians", f"{summary.launch_cv:.1%}")
-    memory = launches[-1].memory
-    row(made, f"{memory.peak_method} with the runtime", formats.byte_count(memory.baseline_bytes))
-    row(made, f"{memory.peak_method} with the model", formats.byte_count(memory.loaded_bytes))
-    if summary is not None:
-        peak = formats.bytes_with_interval(summary.peak_memory_bytes)
-        row(made, f"{memory.peak_method} at the end", peak)
-    if memory.resident_bytes is not None:
-        row(made, f"{memory.resident_method} at the end", formats.byte_count(memory.resident_bytes))
-    for launch in launches[:1]:
-        placed = ", ".join(f"{each.nodes} operators on {each.unit}" for each in launch.placements)
-        row(made, "placement", placed or "not told")
-    errors = [each.max_abs_error for each in launches if each.max_abs_error is not None]
-    row(made, "largest error", f"{max(errors):.3g}" if errors else "not compared")
-    return made
-
-
-def _latencies(summary: Summary) -> tuple[tuple[str, Interval], ...]:
-    return (
-        ("cold start, launch to first output", summary.cold_ms),
-        ("load and compile", summary.load_ms),
-        ("first inference", summary.first_inference_ms),
-        ("warm p50", summary.warm_p50_ms),
-        ("warm p90", summary.warm_p90_ms),
-        ("warm p99", summary.warm_p99_ms),
-    )

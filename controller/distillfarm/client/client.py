@@ -185,7 +185,10 @@ class Client:
                     return
 
     async def measurement(self, measurement_id: str) -> tuple[Measurement, Summary | None]:
-        """A measurement with its summary, which only the outcome OK has."""
+        """A measurement with its summary, which is None where there are no numbers to compare.
+
+        That is unless the outcome is OK, on an emulated device, and where a maker's tool measured.
+        """
         request = pb.GetMeasurementRequest(measurement_id=measurement_id)
         reply = await self._connection.reply(self._jobs.GetMeasurement, request)
         summary = from_message(reply.summary, Summary) if reply.HasField("summary") else None

@@ -4,6 +4,7 @@ import math
 
 from distillfarm.domain.hardware import DeviceHealth
 from distillfarm.domain.interval import Interval
+from distillfarm.domain.measurement import Energy
 
 THROTTLING = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 """Android's words for its thermal states 0 to 6 (``PowerManager.THERMAL_STATUS_*``)."""
@@ -61,3 +62,18 @@ def temperature(health: DeviceHealth | None) -> str:
     level = health.throttling or 0
     word = THROTTLING[level] if 0 <= level < len(THROTTLING) else str(level)
     return ", ".join(filter(None, (degrees, f"{word} throttling" if level else "")))
+
+
+def energy_detail(measured: Energy) -> str:
+    """``read every 250 ms, over 5 launches, tells 0.5 mJ apart``: how far to trust a figure."""
+    if not measured.method:
+        return ""
+    every = "" if measured.interval_s is None else f"read every {_span(measured.interval_s)}"
+    over = f"over {measured.repeats} launches" if measured.repeats else ""
+    apart = measured.resolution_mj
+    tells = "" if apart is None else f"tells {number(apart)} mJ apart"
+    return ", ".join(filter(None, (every, over, tells)))
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds >= 1 else f"{seconds * 1000:g} ms"

@@ -12,6 +12,7 @@ from distillfarm.domain.study import StudySpec
 from distillfarm.wire.blobs import BlobStore
 
 _MAX_TEXT = 1000
+_MAX_TOOL = 100
 _DAY_S = 24 * 3600.0
 _NOBODY = Device(
     "",
@@ -98,6 +99,8 @@ def _check_spec(spec: MeasureSpec) -> None:
     _within("threads", spec.threads, 1, 1024)
     _within("launch_timeout_s", spec.launch_timeout_s, 0.1, _DAY_S)
     _within("tolerance", spec.tolerance, 0, math.inf)
+    if len(spec.tool) > _MAX_TOOL or not spec.tool.isprintable():
+        raise InvalidRequest(f"tool: at most {_MAX_TOOL} printable characters")
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

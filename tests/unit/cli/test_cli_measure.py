@@ -1,14 +1,23 @@
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 from cli_lab import Lab, Run
-from farm_samples import DIGEST
+from farm_samples import DIGEST, launch
 
 from distillfarm.cli.measuring import Measured
 from distillfarm.domain.hardware import parse_target
 from distillfarm.domain.job import ColdStart
-from distillfarm.domain.measurement import Outcome
+from distillfarm.domain.measurement import (
+    Energy,
+    Outcome,
+    Placement,
+    Reported,
+    Series,
+    SeriesPoint,
+    ToolRun,
+)
 
 
 @pytest.fixture
@@ -74,3 +83,59 @@ def test_a_model_for_another_runtime_is_refused_before_anything_starts(
 def test_expected_outputs_need_inputs(lab: Lab, run_cli: Run, model: str) -> None:
     result = run_cli("measure", model, "--runtime", "onnxruntime", "--expected", model)
     assert "--expected needs --inputs" in result.stderr
+
+
+def warming() -> Series:
+    points = tuple(SeriesPoint(float(second), 30.0 + second / 10) for second in range(61))
+    return Series("temperature", "°C", "dumpsys thermalservice", points)
+
+
+def test_what_meters_saw_is_shown_with_how_far_to_trust_it(
+    lab: Lab, run_cli: Run, model: str
+) -> None:
+    metered = Energy("power rails", "", 12.5, 11.0, 0.5, 0.25, 5)
+    lab.more = {"series": (warming(),), "energy": metered}
+    shown = run_cli("measure", model, "--runtime", "onnxruntime").stdout
+    for text in (
+        "temperature", "30.0 °C", "36.0 °C", "60 s", "dumpsys thermalservice", "▁",
+        "11.0 mJ net by power rails (read every 250 ms, over 5 launches, tells 0.500 mJ apart)",
+    ):  # fmt: skip
+        assert text in shown
+
+
+def test_the_kind_of_cold_start_and_what_stayed_in_memory_are_told(
+    lab: Lab, run_cli: Run, model: str
+) -> None:
+    kind = ColdStart.PAGE_CACHE_DROPPED
+    cold = [replace(launch(), cold_start=kind, page_cache_resident=each) for each in (0.02, 0.1)]
+    lab.more = {"launches": tuple(cold)}
+    result = run_cli("measure", model, "--runtime", "onnxruntime", "--cold", "page_cache_dropped")
+    assert lab.measured[0][2].cold_start is kind
+    assert "page cache dropped" in result.stdout
+    assert "at most 10%" in result.stdout
+
+
+def test_a_tool_s_own_figures_are_shown_as_its_own(lab: Lab, run_cli: Run, model: str) -> None:
+    figures = (Reported("Inference (avg)", 947.1, "us"),)
+    run = ToolRun("benchmark_model", figures, placements=(Placement("XNNPACK", 7),))
+    lab.more = {"launches": (), "tool_runs": (run, run)}
+    result = run_cli("measure", model, "--runtime", "onnxruntime", "--tool", "benchmark_model")
+    assert result.exit_code == 0
+    assert lab.measured[0][2].tool == "benchmark_model"
+    assert "not comparable with launches" in result.stdout
+    assert "947.1 us" in result.stdout
+    assert "warm p50" not in result.stdout
+    as_json = run_cli("measure", model, "--runtime", "onnxruntime", "--json").stdout
+    assert msgspec.json.decode(as_json, type=Measured).summary is None
+
+
+def test_an_emulated_device_s_times_are_not_shown(lab: Lab, run_cli: Run, model: str) -> None:
+    metered = Energy("power rails", "", 12.5, 11.0)
+    lab.more = {"emulated": True, "series": (warming(),), "energy": metered}
+    result = run_cli("measure", model, "--runtime", "onnxruntime")
+    assert result.exit_code == 0
+    assert "ok (emulated)" in result.stdout
+    assert "EMULATED" in result.stdout
+    for number in ("warm", " ms", "MB", "°C", "mJ", "VmHWM"):
+        assert number not in result.stdout
+    assert "placement" in result.stdout

@@ -8,11 +8,20 @@ import farm_samples as samples
 import pytest
 
 from distillfarm.controller.matrix import cells
+from distillfarm.controller.readings import reading
 from distillfarm.controller.store.sql import SqlStore
 from distillfarm.domain.agent import JobResult
 from distillfarm.domain.errors import NotFound
 from distillfarm.domain.interval import Interval
-from distillfarm.domain.measurement import ContextEntry, Energy, Launch, Measurement, Outcome
+from distillfarm.domain.measurement import (
+    ContextEntry,
+    Energy,
+    Launch,
+    Measurement,
+    Outcome,
+    Reported,
+    ToolRun,
+)
 from distillfarm.domain.study import Score, Trial
 from distillfarm.domain.variant import Candidate, Recipe, Refusal
 
@@ -41,14 +50,17 @@ def measured(
     outcome: Outcome = Outcome.OK,
     emulated: bool = False,
     name: str = "digits.onnx",
+    tool_runs: tuple[ToolRun, ...] = (),
 ) -> Measurement:
     """A measurement that the store took under a lease."""
     job = store.submit(samples.request(key, study_id=study_id, name=name), 0.0)
     (lease,) = store.grant([(job.job_id, store.devices()[0].device_id)], 0.0, 30.0)
     reason = "" if outcome is Outcome.OK else "SIGSEGV"
     taken = replace(
-        samples.measurement(lease, launches=launches, outcome=outcome, reason=reason),
+        samples.measurement(lease, outcome=outcome, reason=reason),
+        launches=launches,
         emulated=emulated,
+        tool_runs=tool_runs,
         started_at_s=float(lease.token),
         context=(ContextEntry("os_build", "build-of-then"),),
     )
@@ -134,6 +146,21 @@ def test_single_benchmarks_appear_with_their_newest_measurement(store: SqlStore)
     (cell,) = cells(store)
     assert (cell.study_id, cell.label) == ("", "OK")
     assert (cell.measurement_id, cell.chipset) == (newest.measurement_id, CHIPSET)
+
+
+def test_a_tool_s_figures_are_a_row_without_numbers(store: SqlStore) -> None:
+    told = ToolRun("benchmark_model", (Reported("avg", 947.1, "us"),))
+    taken = measured(store, "key", study_id="", launches=(), tool_runs=(told,))
+    (cell,) = cells(store)
+    assert (cell.label, cell.score) == ("TOOL", None)
+    assert "benchmark_model" in cell.reason
+    assert reading(store, taken.measurement_id) == (taken, None)
+
+
+def test_an_emulated_device_gives_no_summary(store: SqlStore) -> None:
+    real, emulated = measured(store, "real"), measured(store, "emulated", emulated=True)
+    assert reading(store, real.measurement_id)[1] is not None
+    assert reading(store, emulated.measurement_id)[1] is None
 
 
 def test_filters(store: SqlStore) -> None:

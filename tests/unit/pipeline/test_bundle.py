@@ -14,12 +14,14 @@ from made_trials import exported_of, looked_into, make_trial
 from distillfarm.controller.bundle import build_bundle, unpack, verify, write_bundle
 from distillfarm.controller.decide import Entrant, choose
 from distillfarm.controller.reports.evidence import Evidence, Measured, gather
+from distillfarm.controller.reports.html import render
 from distillfarm.controller.signing import signing_key
 from distillfarm.controller.statistics import summarise
 from distillfarm.controller.store.sql import SqlStore
 from distillfarm.domain.errors import AlreadyExists, InvalidRequest
 from distillfarm.domain.hardware import Device, DeviceStatus
 from distillfarm.domain.job import Lease
+from distillfarm.domain.measurement import Energy, Series, SeriesPoint
 from distillfarm.domain.sla import parse_sla
 from distillfarm.domain.study import Study, StudyState
 from distillfarm.domain.variant import Refusal
@@ -59,7 +61,12 @@ def _evidence(blobs: LocalBlobs) -> Evidence:
     spec = farm_samples.study_spec(HOSTILE)
     study = Study("study-1", spec, StudyState.DONE, 1.0, 2.0, choices=(choice,))
     lease = Lease("job", "device-1", "agent", 1, 0.0)
-    measurement = replace(farm_samples.measurement(lease), measurement_id="measurement-1")
+    points = tuple(SeriesPoint(float(second), 30.0 + second) for second in range(9))
+    measurement = replace(
+        farm_samples.measurement(lease),
+        measurement_id="measurement-1",
+        series=(Series("temperature", "°C", HOSTILE, points), Series("empty", "V", "none", ())),
+    )
     device = Device("device-1", "agent", farm_samples.device_info(), DeviceStatus.IDLE, 0.0)
     measured = Measured(trial.trial_id, measurement, device, summarise(measurement))
     return Evidence(study, trials, (measured,))
@@ -90,6 +97,36 @@ def test_logs_lie_in_the_bundle_and_the_report_leads_to_them(bundle: Path) -> No
     assert log.read_bytes() == b"it said so"
     report = (bundle / "report.html").read_text()
     assert f'<a href="logs/{log.name}">log of fp16</a>' in report
+
+
+def test_the_report_draws_what_meters_saw_and_tells_how_far_to_trust_energy(
+    bundle: Path, evidence: Evidence
+) -> None:
+    report = (bundle / "report.html").read_text()
+    assert "temperature, by" in report
+    assert "empty, by" not in report
+    assert "<dt>cold start</dt><dd>new process</dd>" in report
+    (chosen, *others), measured = evidence.trials, evidence.measured
+    metered = Energy("power rails", "", 0.5, 0.4, 0.01, 0.25, 5)
+    assert chosen.score is not None
+    trial = replace(chosen, score=replace(chosen.score, energy=metered))
+    page = render(Evidence(evidence.study, (trial, *others), measured), "signer", {})
+    assert "read every 250 ms, over 5 launches, tells 0.0100 mJ apart" in page
+
+
+def test_the_report_shows_no_number_of_an_emulated_device(evidence: Evidence) -> None:
+    (chosen, *others), (measured,) = evidence.trials, evidence.measured
+    why = "EMULATED: ok; what an emulated device does says nothing of a real one"
+    trial = replace(chosen, score=None, outcome_reason=why)
+    ran = replace(measured, measurement=replace(measured.measurement, emulated=True), summary=None)
+    choice = choose(chosen.chipset, [Entrant(trial, emulated=True)], SLA)
+    study = replace(evidence.study, choices=(choice,))
+    page = render(Evidence(study, (trial, *others[1:]), (ran,)), "signer", {})
+    assert '<span class="tag emulated">emulated</span>' in page
+    assert "Not judged: only emulated devices" in page
+    for picture in ("Quality against latency", "Raw samples of the final measurement", "°C"):
+        assert picture not in page
+    assert '<span class="tag ok">' not in page
 
 
 def test_a_fresh_bundle_is_whole(bundle: Path, tmp_path: Path) -> None:
@@ -228,7 +265,7 @@ def test_the_report_says_what_was_refused_and_what_was_not_measured(bundle: Path
     page = (bundle / "report.html").read_text()
     assert "cannot be done" in page
     assert "not measured: no meter" in page
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 5
     assert "the reference" in page
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+import farm_samples as samples
 import pytest
 from made_trials import exported_of, looked_into, make_trial
 from small_farm import CHIPSET, HOSTILE, LOG, STUDY
@@ -14,7 +15,10 @@ from distillfarm.controller.health import Vitals
 from distillfarm.controller.metrics import FarmMetrics
 from distillfarm.controller.store.protocol import Store
 from distillfarm.controller.web.app import create_app
+from distillfarm.domain.agent import JobResult
 from distillfarm.domain.hardware import Cluster, DeviceHealth, Gpu
+from distillfarm.domain.ids import fresh_id
+from distillfarm.domain.measurement import Energy, Reported, Series, SeriesPoint, ToolRun
 from distillfarm.wire.blobs import BlobStore
 
 PAGES = ["/", f"/studies/{STUDY}", "/matrix"]
@@ -116,6 +120,60 @@ def test_a_device_shows_its_clusters_graphics_and_libraries(
         assert text in page
 
 
+def measure(farm: Store, **more: object) -> str:
+    """A measurement of its own; gives the path of its page."""
+    (device,) = farm.devices()
+    job = farm.submit(samples.request(fresh_id("key")), 110.0)
+    (lease,) = farm.grant([(job.job_id, device.device_id)], 111.0, 30.0)
+    taken = replace(samples.measurement(lease), **more)  # type: ignore[arg-type]
+    farm.finish(JobResult(lease, taken), 112.0, 3)
+    return f"/measurements/{taken.measurement_id}"
+
+
+POINTS = tuple(SeriesPoint(float(second), 30.0 + second) for second in range(9))
+SERIES = Series(f"temperature {HOSTILE}", "°C", "a meter", POINTS)
+
+
+def test_a_measurement_has_a_page_with_numbers_energy_and_pictures(
+    client: TestClient, farm: Store
+) -> None:
+    metered = Energy("power rails", "", 12.5, 11.0, 0.5, 0.25, 5)
+    path = measure(farm, series=(SERIES,), energy=metered)
+    assert f'href="{path}"' in client.get(device_path(farm)).text
+    page = client.get(path).text
+    assert "new process" in page
+    assert "warm p90, ms" in page
+    assert "12.5 mJ, 11.0 above idle (power rails)" in page
+    assert "read every 250 ms, over 5 launches, tells 0.500 mJ apart" in page
+    assert HOSTILE not in page
+    (picture,) = re.findall(r'<img class="plot" [^>]*src="([^"]+)"', page)
+    drawn = client.get(html.unescape(picture))
+    assert drawn.headers["content-type"] == "image/svg+xml"
+    assert HOSTILE not in drawn.text
+    assert client.get(f"{path}/series.svg?number=1").status_code == 404
+    assert f'href="{path}"' in client.get("/matrix").text
+
+
+def test_a_tool_s_figures_are_told_in_its_own_words(client: TestClient, farm: Store) -> None:
+    told = ToolRun("benchmark_model", (Reported(f"avg {HOSTILE}", 947.1, "us"),))
+    page = client.get(measure(farm, launches=(), tool_runs=(told,))).text
+    assert "benchmark_model in its own words" in page
+    assert "947 us" in page
+    assert "warm p90" not in page
+    assert HOSTILE not in page
+    assert 'class="tag tool"' in client.get("/matrix").text
+
+
+def test_an_emulated_device_s_measurement_shows_no_number(client: TestClient, farm: Store) -> None:
+    path = measure(farm, series=(SERIES,), emulated=True)
+    page = client.get(path).text
+    assert 'class="tag emulated"' in page
+    for number in ("warm", "<img", "energy", "°C"):
+        assert number not in page
+    assert client.get(f"{path}/series.svg?number=0").status_code == 404
+    assert 'class="tag emulated"' in client.get("/matrix").text
+
+
 def test_a_device_shows_its_runtimes_and_measurements(client: TestClient, farm: Store) -> None:
     page = client.get(device_path(farm)).text
     assert "onnxruntime/cpu/cpu" in page
@@ -214,7 +272,9 @@ def test_a_study_without_a_bundle_says_so(farm: Store, client: TestClient) -> No
     assert "Nothing has happened yet." in client.get("/studies/study-2").text
 
 
-@pytest.mark.parametrize("path", ["/studies/none", "/devices/none", "/studies/none/bundle", "/no"])
+@pytest.mark.parametrize(
+    "path", ["/studies/none", "/devices/none", "/measurements/none", "/studies/none/bundle", "/no"]
+)
 def test_what_does_not_exist_is_a_404_page(client: TestClient, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 404

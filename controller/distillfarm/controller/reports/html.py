@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from distillfarm.controller import decide, quality
 from distillfarm.controller.fates import fate
-from distillfarm.controller.quantities import byte_count, number, with_interval
+from distillfarm.controller.quantities import byte_count, energy_detail, number, with_interval
 from distillfarm.controller.reports import layers, plots
 from distillfarm.controller.reports.evidence import Evidence, Measured
 from distillfarm.domain.interval import Interval
@@ -43,6 +43,7 @@ class ChipsetPart:
     numbered: tuple[Trial, ...]
     facts: tuple[str, ...]
     parts: Markup
+    series: tuple[Markup, ...]
 
 
 def render(evidence: Evidence, signer: str, logs: Mapping[str, str]) -> str:
@@ -61,6 +62,7 @@ def render(evidence: Evidence, signer: str, logs: Mapping[str, str]) -> str:
         estimate=_estimate,
         bounds=_bounds,
         bytes=byte_count,
+        energy_detail=energy_detail,
         bound=format_bound,
         when=_when,
         number=number,
@@ -97,6 +99,7 @@ def _part(evidence: Evidence, choice: Choice) -> ChipsetPart:
         chosen=chosen,
         facts=quality.facts(exported, sla) if exported else (),
         parts=_image(plots.parts(exported, sla) if exported else ""),
+        series=_series(chosen.measured if chosen else None),
         finals=finals,
         searched=tuple(each for each in rows if not each.trial.final),
         numbered=tuple(plots.numbered(shown, front)),
@@ -111,6 +114,12 @@ def _part(evidence: Evidence, choice: Choice) -> ChipsetPart:
             )
         ),
     )
+
+
+def _series(measured: Measured | None) -> tuple[Markup, ...]:
+    if measured is None:
+        return ()
+    return tuple(_image(plots.series(each)) for each in measured.measurement.series if each.points)
 
 
 def _row(evidence: Evidence, trial: Trial, front: frozenset[str]) -> TrialRow:

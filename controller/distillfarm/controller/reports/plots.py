@@ -11,14 +11,18 @@ from distillfarm.controller import quality, quantities
 from distillfarm.controller.reports import canvas
 from distillfarm.controller.reports.evidence import Measured
 from distillfarm.domain.interval import Interval
+from distillfarm.domain.measurement import Series
 from distillfarm.domain.study import Metric, Score, Sla, Trial
 from distillfarm.domain.variant import CurvePoint, Exported, PassReport
+from distillfarm.sandbox.text import one_line
 
 MOST_PARTS = 10
 """Of each kind; more would be no picture."""
 _NS_PER_MS = 1e6
 _DECADE = 10.0
 _MAX_STRIP_SAMPLES = 80
+_MAX_SERIES_POINTS = 400
+_MAX_TITLE = 80
 
 
 def pareto(trials: Sequence[Trial], front: frozenset[str], chosen: str) -> str:
@@ -104,6 +108,23 @@ def curves(trials: Sequence[Trial]) -> str:
         axes.set_xlabel("epoch")
         axes.set_ylabel("quality on the selection split")
         _legend_above(axes)
+        return canvas.svg(figure)
+
+
+def series(seen: Series) -> str:
+    """What a meter saw during a measurement, over time; empty when it saw nothing."""
+    if not seen.points:
+        return ""
+    step = max(1, len(seen.points) // _MAX_SERIES_POINTS)
+    shown = (*seen.points[:-1:step], seen.points[-1])
+    with canvas.figure(7.2, 1.7) as (figure, axes):
+        times, values = [each.t_s for each in shown], [each.value for each in shown]
+        axes.plot(times, values, color=canvas.COLOURS[0], linewidth=1.2, marker=".", markersize=3)
+        axes.set_xlabel("seconds")
+        axes.set_ylabel(one_line(seen.unit, _MAX_TITLE))
+        # Agents word it, and an escape sequence would make the picture no XML.
+        title = one_line(f"{seen.quantity}, by {seen.method}", _MAX_TITLE)
+        axes.set_title(title, fontsize=9, loc="left")
         return canvas.svg(figure)
 
 

@@ -164,6 +164,11 @@ def _add_pages(app: FastAPI, pages: Jinja2Templates, store: Store, vitals: Vital
         page = views.device_page(store, vitals, device_id)
         return pages.TemplateResponse(request, "device.html", {"page": page, "refresh_s": 0})
 
+    @app.get("/measurements/{measurement_id}", response_class=HTMLResponse)
+    def measurement(request: Request, measurement_id: str) -> Response:
+        page = views.measurement_page(store, measurement_id)
+        return pages.TemplateResponse(request, "measurement.html", {"page": page, "refresh_s": 0})
+
     @app.get("/matrix", response_class=HTMLResponse)
     def matrix_page(request: Request, wanted: Annotated[views.MatrixFilter, Depends()]) -> Response:
         cells = matrix.cells(store)
@@ -183,9 +188,9 @@ def _add_files(app: FastAPI, store: Store, blobs: BlobStore) -> None:
         store.leases()
         return {"status": "ok"}
 
-    def picture(drawn: str, study_id: str) -> Response:
+    def picture(drawn: str, of: str) -> Response:
         if not drawn:
-            raise NotFound(f"study {study_id} has nothing to draw here yet")
+            raise NotFound(f"{of} has nothing to draw here yet")
         headers = {"content-security-policy": _PICTURE_POLICY}
         return Response(drawn, media_type="image/svg+xml", headers=headers)
 
@@ -193,18 +198,23 @@ def _add_files(app: FastAPI, store: Store, blobs: BlobStore) -> None:
     def pareto(study_id: str, chipset: str) -> Response:
         found = views.chipset_trials(store, study_id, chipset)
         chosen = found.chosen.trial_id if found.chosen else ""
-        return picture(plots.pareto(found.trials, found.front, chosen), study_id)
+        return picture(plots.pareto(found.trials, found.front, chosen), f"study {study_id}")
 
     @app.get("/studies/{study_id}/parts.svg")
     def parts(study_id: str, chipset: str) -> Response:
         chosen = views.chipset_trials(store, study_id, chipset).chosen
         sla = store.study(study_id).spec.sla
         drawn = plots.parts(chosen.exported, sla) if chosen and chosen.exported else ""
-        return picture(drawn, study_id)
+        return picture(drawn, f"study {study_id}")
 
     @app.get("/studies/{study_id}/curves.svg")
     def curves(study_id: str) -> Response:
-        return picture(plots.curves(store.trials(study_id)), study_id)
+        return picture(plots.curves(store.trials(study_id)), f"study {study_id}")
+
+    @app.get("/measurements/{measurement_id}/series.svg")
+    def series(measurement_id: str, number: int) -> Response:
+        seen = views.series(store, measurement_id, number)
+        return picture(plots.series(seen), f"measurement {measurement_id}")
 
     @app.get("/studies/{study_id}/logs/{digest}")
     def log(study_id: str, digest: str) -> Response:

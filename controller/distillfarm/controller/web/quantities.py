@@ -8,6 +8,7 @@ from distillfarm.controller.fates import fate
 from distillfarm.controller.quantities import (
     battery,
     byte_count,
+    energy_detail,
     number,
     temperature,
     with_interval,
@@ -44,6 +45,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "interval": with_interval,
     "bytes": byte_count,
     "energy": energy,
+    "energy_detail": energy_detail,
     "moment": moment,
     "duration": duration,
     "bound": format_bound,

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from distillfarm.controller import decide, quality
 from distillfarm.controller.health import Vitals
+from distillfarm.controller.readings import reading
 from distillfarm.controller.reports import layers
 from distillfarm.controller.store.protocol import MeasurementQuery, Store
 from distillfarm.domain.errors import NotFound
 from distillfarm.domain.hardware import Device
-from distillfarm.domain.measurement import Measurement
+from distillfarm.domain.measurement import Measurement, Series, Summary
 from distillfarm.domain.study import MatrixCell, Study, StudyEvent, Trial
 from distillfarm.profiles.catalog import shipped
 from distillfarm.profiles.schema import ChipsetProfile, PhoneProfile
@@ -72,6 +73,19 @@ class DevicePage:
     phone: PhoneProfile | None
     chipset: ChipsetProfile | None
     measurements: tuple[Measurement, ...]
+
+
+@dataclass(frozen=True)
+class MeasurementPage:
+    """One measurement; ``summary`` is None where there are no numbers.
+
+    ``resident`` is the largest share of files that stayed in memory before a launch, if known.
+    """
+
+    measurement: Measurement
+    device: Device
+    summary: Summary | None
+    resident: float | None
 
 
 @dataclass(frozen=True)
@@ -154,6 +168,26 @@ def device_page(store: Store, vitals: Vitals, device_id: str) -> DevicePage:
         catalog.chipset(device.info),
         tuple(measurements[:_SHOWN_MEASUREMENTS]),
     )
+
+
+def measurement_page(store: Store, measurement_id: str) -> MeasurementPage:
+    """One measurement."""
+    found, summary = reading(store, measurement_id)
+    stayed = [each.page_cache_resident for each in found.launches]
+    resident = max((each for each in stayed if each is not None), default=None)
+    return MeasurementPage(found, store.device(found.device_id), summary, resident)
+
+
+def series(store: Store, measurement_id: str, number: int) -> Series:
+    """What one meter saw during a measurement.
+
+    Raises:
+        NotFound: no such measurement or series, or one of an emulated device, which says nothing.
+    """
+    found = store.measurement(measurement_id)
+    if found.emulated or not 0 <= number < len(found.series):
+        raise NotFound(f"measurement {measurement_id} has no series {number}")
+    return found.series[number]
 
 
 def matrix_choices(cells: list[MatrixCell]) -> MatrixChoices:

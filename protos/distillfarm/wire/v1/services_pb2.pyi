@@ -474,7 +474,7 @@ class GetMeasurementReply(_message.Message):
     def measurement(self) -> _measurement_pb2.Measurement: ...
     @_builtins.property
     def summary(self) -> _measurement_pb2.Summary:
-        """Absent unless the outcome is OK."""
+        """Absent unless the outcome is OK, on an emulated device, and where a maker's tool measured."""
 
     def __init__(
         self,
