@@ -52,14 +52,15 @@ def test_the_current_and_common_phones_are_there(catalog: Catalog) -> None:
 def test_every_fact_of_a_phone_names_a_public_page_or_a_recording(catalog: Catalog) -> None:
     for profile in phones_and_chipsets(catalog):
         for fact, source in profile.sources.items():
-            if profile.platform is Platform.ANDROID:
+            if profile.platform is not Platform.HOST:
                 assert re.search(r"https://|of a (Xiaomi|Galaxy)", source), f"{profile}: {fact}"
 
 
 def test_clusters_add_up_to_a_phone(catalog: Catalog) -> None:
     for chipset in catalog.chipsets.values():
         if chipset.clusters:
-            assert 8 <= sum(each.cores for each in chipset.clusters) <= 10, str(chipset)
+            fewest, most = (6, 6) if chipset.platform is Platform.IOS else (8, 10)
+            assert fewest <= sum(each.cores for each in chipset.clusters) <= most, str(chipset)
             assert all(1_000 <= each.max_mhz <= 5_000 for each in chipset.clusters), str(chipset)
 
 
