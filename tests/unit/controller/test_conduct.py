@@ -100,6 +100,7 @@ LAB = [device(name) for name in "abcd"]
         ("aab", [device("a"), device("b")], True),
         ("aaa", [device("a"), device("b", here=False)], True),
         ("aaa", [device("a"), device("b")], False),
+        ("aaa", [device("b", here=False)], False),
         ("abc", [], True),
     ],
 )

@@ -84,8 +84,8 @@ def condemned(
 ) -> tuple[Felling, ...]:
     """The fellings for which a model is given to no other device, or nothing.
 
-    It takes ``enough`` different devices; as many times on fewer where no connected device is
-    left that it has not felled, or a small lab would go on for ever. What an emulated device does
+    It takes ``enough`` different devices; as many times on fewer of the ``able`` ones where none
+    of those is left, connected and not felled yet, or a small lab would go on for ever. What an emulated device does
     says nothing of a real one, so that each kind is judged by its own: emulated ones only where
     there is no other.
 
@@ -101,5 +101,7 @@ def condemned(
         each.status in _PRESENT and each.info.emulated == emulated and each.device_id not in felled
         for each in able
     )
-    over = len(felled) >= enough or (len(counted) >= enough and not untouched)
+    mine = felled & {each.device_id for each in able}
+    often = sum(each.device_id in mine for each in counted) >= enough
+    over = len(felled) >= enough or (often and not untouched)
     return counted if over else ()
