@@ -1,149 +1,19 @@
-"""One launch, from the process start to its last raw sample."""
+"""Runs the launch that the command line orders; every answer is a JSON line with an ``event``."""
 
-import gc
-import importlib
 import json
 import os
 import sys
-import time
-from typing import NamedTuple
+from functools import partial
 
-from distillfarm.agent.program import loop, memory
-from distillfarm.agent.program.model import BadInputs, OutOfMemory, Refused, runtime_failure
+from distillfarm.agent.program import launch
 from distillfarm.agent.program.order import Order
 
 
-class _Runtime(NamedTuple):
-    """A runtime's module and class here, and the installed packages that it loads."""
-
-    module: str
-    model: str
-    packages: tuple[str, ...]
-
-
-_RUNTIMES = {
-    "onnxruntime": _Runtime("onnxruntime_model", "OnnxModel", ("onnxruntime", "numpy")),
-    "litert": _Runtime("litert_model", "LitertModel", ("ai_edge_litert", "numpy")),
-}
-# Values of ``domain.job.ColdStart``, which is not loaded here; the third is between them.
-_WARMEST, _COLDEST = "new_process", "first_ever"
-
-
-class _RuntimeMissing(Exception):
-    """The runtime is not installed here, or its libraries do not load."""
-
-
 def main() -> None:
-    """Run the order of the command line; every answer is a JSON line with an ``event``."""
+    """Run the order of the command line."""
     answers = _take_stdout()
     order = Order.from_arguments(sys.argv[1:])
-    try:
-        _launch(order, answers)
-    except Refused as error:
-        _say(answers, event="refused", reason=str(error))
-    except (OutOfMemory, MemoryError) as error:
-        _say(answers, event="out_of_memory", reason=str(error) or "allocation refused")
-    except BadInputs as error:
-        _say(answers, event="bad_inputs", reason=str(error))
-    except _RuntimeMissing as error:
-        _say(answers, event="missing", reason=str(error))
-
-
-def _launch(order: Order, answers: int) -> None:
-    """Caches, runtime, model, first inference, warm-up, samples, evidence; in this order."""
-    clock = time.perf_counter_ns
-    launched_ns = int(os.environ["DISTILLFARM_LAUNCH_NS"])
-    runtime = _RUNTIMES[order.runtime]
-
-    ours_ns = clock()  # what only the measuring needs is left out of the time to first output
-    page_cache_resident = _chill(order, runtime)
-    begin_ns = clock()
-    ours_ns = begin_ns - ours_ns
-    try:
-        module = importlib.import_module(f"distillfarm.agent.program.{runtime.module}")
-    except ImportError as error:
-        raise _RuntimeMissing(str(error)) from error
-    runtime_ns = clock() - begin_ns
-
-    imported_ns = clock()
-    baseline_bytes = memory.peak_bytes()
-    _say(answers, event="runtime", version=module.VERSION, runtime_ns=runtime_ns)
-
-    begin_ns = clock()
-    ours_ns += begin_ns - imported_ns
-    model = getattr(module, runtime.model)(order.model, order.delegate, order.threads)
-    loaded_ns = clock()
-    loaded_bytes = memory.peak_bytes()
-    _say(answers, event="loaded", load_ns=loaded_ns - begin_ns)
-
-    from distillfarm.agent.program import arrays  # noqa: PLC0415 - NumPy is part of the runtime
-
-    cases = arrays.cases(model.inputs(), arrays.read(order.inputs), arrays.read(order.expected))
-    ours_ns += clock() - loaded_ns
-    invoke = model.bind(cases[0].inputs)
-    try:
-        first_ns = clock()
-        invoke()
-        done_ns = clock()
-        errors = arrays.compare(model.outputs(), cases[0].expected)
-        _say(answers, event="first", first_inference_ns=done_ns - first_ns)
-        gc.collect()
-        gc.disable()
-        warmup_ns = loop.warm_up(invoke, order.max_warmup)
-        sampling_ns = clock()
-        samples_ns = loop.sample(
-            invoke,
-            max(order.iterations, loop.LEAST_SAMPLES),
-            order.max_sampling_s,
-            loop.LEAST_SAMPLES,
-        )
-        sampled_ns = clock()
-        peak_bytes, resident_bytes = memory.peak_bytes(), memory.resident_bytes()
-        for case in cases[1:]:
-            model.bind(case.inputs)()
-            errors += arrays.compare(model.outputs(), case.expected)
-    except module.FAILURES as error:
-        raise runtime_failure(error) from error
-
-    _say(
-        answers,
-        event="finished",
-        first_output_ns=done_ns - launched_ns - ours_ns,
-        runtime_ns=runtime_ns,
-        load_ns=loaded_ns - begin_ns,
-        first_inference_ns=done_ns - first_ns,
-        warmup_ns=warmup_ns,
-        samples_ns=samples_ns,
-        sampling_began_ns=sampling_ns,
-        sampling_ended_ns=sampled_ns,
-        memory={
-            "peak_method": memory.PEAK_METHOD,
-            "baseline_bytes": baseline_bytes,
-            "loaded_bytes": loaded_bytes,
-            "peak_bytes": peak_bytes,
-            "resident_method": memory.RESIDENT_METHOD if resident_bytes is not None else "",
-            "resident_bytes": resident_bytes,
-        },
-        placements=[each._asdict() for each in model.placements()],
-        errors=[each._asdict() for each in arrays.worst(errors)],
-        version=module.VERSION,
-        cold_start=order.cold,
-        page_cache_resident=page_cache_resident,
-    )
-
-
-def _chill(order: Order, runtime: _Runtime) -> float | None:
-    """Make the start as cold as ordered; the share of pages that stayed, None if not to be known.
-
-    Python itself and its standard library stay warm: this program ran them already.
-    """
-    if order.cold == _WARMEST:
-        return None
-    from distillfarm.agent.program import page_cache  # noqa: PLC0415 - nothing else loads ctypes
-
-    if order.cold == _COLDEST and order.cache:
-        page_cache.empty(order.cache)
-    return page_cache.drop([order.model, *page_cache.libraries(runtime.packages)])
+    launch.answer(order, int(os.environ["DISTILLFARM_LAUNCH_NS"]), partial(_say, answers))
 
 
 def _take_stdout() -> int:
