@@ -134,7 +134,7 @@ def test_without_npm_its_remedy_is_told(tmp_path: Path, monkeypatch: pytest.Monk
 def test_what_no_package_brings_says_where_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"litert:litert from Google.*runtimes add litert"):
         fetched(tmp_path, "litert", "bionic-aarch64")
-    with pytest.raises(InvalidRequest, match="make runner"):
+    with pytest.raises(InvalidRequest, match="make runner FLAVOUR=bionic-aarch64"):
         fetched(tmp_path, "distillfarm-runner", "bionic-aarch64")
 
 

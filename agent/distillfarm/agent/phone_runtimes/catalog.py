@@ -38,7 +38,10 @@ class NpmPackage:
 
 @dataclass(frozen=True)
 class ByHand:
-    """Nothing that a package client brings; ``how`` tells an operator where to get it."""
+    """Nothing that a package client brings.
+
+    ``how`` tells an operator where to get it; ``{flavour}`` in it stands for which.
+    """
 
     how: str
 
@@ -76,6 +79,16 @@ class Build:
     def source(self) -> Source:
         """Where it comes from."""
         return self.item.sources.get(self.flavour, self.item.by_hand)
+
+    @property
+    def remedy(self) -> str:
+        """What an operator does to have it here."""
+        match self.source:
+            case ByHand(how):
+                told = how.replace("{flavour}", self.flavour)
+                return f"{told}, then `distillfarm runtimes add {self} FILE --version VERSION`"
+            case _:
+                return f"`distillfarm runtimes fetch {self}`"
 
     def __str__(self) -> str:
         return f"{self.item.name} {self.flavour}"
@@ -146,7 +159,7 @@ _LITERT = Item(
 _RUNNER = Item(
     "distillfarm-runner",
     Kind.PROGRAM,
-    ByHand("build it in distillfarm's source by `make runner`"),
+    ByHand("build it in distillfarm's source by `make runner FLAVOUR={flavour}`"),
     members=("distillfarm-runner", "*/distillfarm-runner"),
 )
 ITEMS = (

@@ -71,11 +71,8 @@ def fetch(
             order = _pip(name, build.flavour, version)
         case NpmPackage(name):
             order = _npm(name, version)
-        case ByHand(how):
-            raise InvalidRequest(
-                f"no package brings {build}; {how}, then "
-                f"`distillfarm runtimes add {build} FILE --version VERSION`"
-            )
+        case ByHand():
+            raise InvalidRequest(f"no package brings {build}; {build.remedy}")
     remedy = f"elsewhere `{order.by_hand}`, and here `distillfarm runtimes add {build} FILE`"
     _require_client(order, remedy)
     report(f"fetching {order.what} for {build.flavour}")

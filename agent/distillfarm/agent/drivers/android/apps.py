@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from distillfarm.agent.phone_runtimes import Flavour, PhoneRuntime, RuntimeStore
+from distillfarm.agent.phone_runtimes import Flavour, PhoneRuntime, RuntimeStore, catalog
 from distillfarm.agent.runners.program import APP
 from distillfarm.domain.errors import InvalidRequest, MissingExtra
 
@@ -68,7 +68,7 @@ def _stored(store: RuntimeStore, name: str, flavour: str) -> PhoneRuntime:
     found = store.find(name, Flavour(flavour))
     if found is None:
         raise MissingExtra(
-            f"no {name} for {flavour} on the agent's computer; get it by "
-            f"`distillfarm runtimes fetch {name} {flavour}` or `distillfarm runtimes add`"
+            f"no {name} for {flavour} on the agent's computer; "
+            f"{catalog.build(name, flavour).remedy}"
         )
     return found
