@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 import farm_samples as samples
 import grpc
 
-from distillfarm.domain.agent import Ack, Assign, Heartbeat, Hello, JobResult, Welcome
+from distillfarm.domain.agent import Abandon, Ack, Assign, Heartbeat, Hello, JobResult, Welcome
 from distillfarm.domain.hardware import DeviceInfo
 from distillfarm.domain.job import Lease
 from distillfarm.wire.interceptors import domain_errors
@@ -49,6 +49,7 @@ class SimulatedAgent:
         self._beats = beats
         self._on_assign = on_assign
         self._tasks: list[asyncio.Task[None]] = []
+        self._writing = asyncio.Lock()
         self.held = {lease.job_id: lease for lease in held}
         self.inbox: asyncio.Queue[FromController | Exception] = asyncio.Queue()
 
@@ -83,9 +84,13 @@ class SimulatedAgent:
             await self._channel.close(None)
 
     async def send(self, message: FromAgent) -> None:
-        """Say something to the controller."""
-        with domain_errors(self._address):
-            await self._call.write(to_controller(message))
+        """Say something to the controller; after a result the lease is held no more."""
+        if isinstance(message, JobResult):
+            self.held.pop(message.lease.job_id, None)
+        # One at a time: gRPC refuses a second write that begins while one is under way.
+        async with self._writing:
+            with domain_errors(self._address):
+                await self._call.write(to_controller(message))
 
     async def expect(self, kind: type[T]) -> T:
         """The next message, which must be of this kind; raises what ended the session."""
@@ -115,6 +120,8 @@ class SimulatedAgent:
             if self._works:
                 await self.send(JobResult(content.lease, samples.measurement(content.lease)))
                 return
+        if isinstance(content, Abandon):
+            self.held.pop(content.lease.job_id, None)
         if isinstance(content, Ack):
             self.held.pop(content.lease.job_id, None)
             if self._works:

@@ -85,9 +85,9 @@ def condemned(
     """The fellings for which a model is given to no other device, or nothing.
 
     It takes ``enough`` different devices; as many times on fewer of the ``able`` ones where none
-    of those is left, connected and not felled yet, or a small lab would go on for ever. What an emulated device does
-    says nothing of a real one, so that each kind is judged by its own: emulated ones only where
-    there is no other.
+    of those is left, connected and not felled yet, or a small lab would go on for ever. What an
+    emulated device does says nothing of a real one, so that each kind is judged by its own:
+    emulated ones only where there is no other.
 
     Args:
         fellings: of one artifact on one target, the oldest first.
