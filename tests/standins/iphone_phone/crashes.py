@@ -75,7 +75,14 @@ class Crashes:
                 "indicator": signal.strsignal(number),
                 "namespace": "SIGNAL",
             },
-            "threads": [{"frames": [], "id": 1, "triggered": True}],
+            "threads": [
+                {
+                    "frames": [],
+                    "id": 1,
+                    "threadState": {"flavor": "ARM_THREAD_STATE64", "x": []},
+                    "triggered": True,
+                }
+            ],
             "usedImages": [],
         }
         return self._write(f"{app}-{now:%Y-%m-%d-%H%M%S}", header, body)

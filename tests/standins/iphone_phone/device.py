@@ -36,6 +36,7 @@ class Device:
         self.log = Log()
         self.media = folder / "media"
         self._create_media()
+        self.outer_ports, self.inner_ports = folder / "ports", folder / "inner"
         self.running: dict[int, Running] = {}
         self._next_pid = _FIRST_PID
         self._watching: set[asyncio.Task[None]] = set()

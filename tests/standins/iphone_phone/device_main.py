@@ -23,10 +23,9 @@ class Standin:
     """A phone and its cable."""
 
     def __init__(self, device: Device, hub: Path) -> None:
-        path = device.folder / "ports"
         self._device = device
-        self._ports = Ports(device, path, self._count)
-        self._cable = Cable(hub, device.facts.udid, path)
+        self._ports = Ports(device, self._count)
+        self._cable = Cable(hub, device.facts.udid, device.outer_ports)
         self._later: orders.PullCableLater | None = None
         self._received_bytes = 0
         self._pulling: asyncio.Task[None] | None = None

@@ -39,6 +39,11 @@ class Facts:
         return self.identity.unique_chip_id(self.number)
 
     @property
+    def serial_number(self) -> str:
+        """What is engraved."""
+        return f"STANDIN{self.number:05d}"
+
+    @property
     def name(self) -> str:
         """What its owner called it."""
         return f"lab-{self.identity.name}-{self.number}"
@@ -71,7 +76,7 @@ class Facts:
             "ProductType": identity.product_type,
             "ProductVersion": self.system.version,
             "ProtocolVersion": "2",
-            "SerialNumber": f"STANDIN{self.number:05d}",
+            "SerialNumber": self.serial_number,
             "TimeIntervalSince1970": time.time(),
             "TimeZone": "Europe/Berlin",
             "UniqueChipID": self.unique_chip_id,

@@ -52,10 +52,10 @@ def refusal(device: Device, service: str, with_escrow: bool = False) -> str | No
 
 
 class Lockdown:
-    """One connection to lockdownd; ``trusted`` inside the tunnel, where pairing came before."""
+    """One connection to lockdownd: without doors inside the tunnel, where pairing came before."""
 
-    def __init__(self, device: Device, doors: Doors, trusted: bool = False) -> None:
-        self._device, self._doors, self._trusted = device, doors, trusted
+    def __init__(self, device: Device, doors: Doors | None = None) -> None:
+        self._device, self._doors = device, doors
         self._host: Host | None = None
         self._in_session = False
 
@@ -97,7 +97,7 @@ class Lockdown:
     def _get_value(self, request: Plist) -> Plist:
         asked: Plist = {name: request[name] for name in ("Domain", "Key") if name in request}
         values = self._device.facts.domain(
-            request.get("Domain"), self._device.condition, self._in_session or self._trusted
+            request.get("Domain"), self._device.condition, self._in_session or self._doors is None
         )
         if values is None:
             return {**asked, "Error": "GetProhibited"}
@@ -136,10 +136,10 @@ class Lockdown:
 
     def _start_service(self, request: Plist) -> Plist:
         service: str = request["Service"]
-        if self._host is None:
-            return {"Error": "SessionInactive" if not self._trusted else "InvalidService"}
-        if not self._doors.known(service):
+        if self._doors is None or not self._doors.known(service):
             return {"Error": "InvalidService"}
+        if self._host is None:
+            return {"Error": "SessionInactive"}
         reason = refusal(self._device, service, "EscrowBag" in request)
         if reason is not None:
             return {"Error": reason}

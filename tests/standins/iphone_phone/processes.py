@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,13 +12,13 @@ from typing import Protocol
 
 from iphone_phone.apps import Installed
 
-CONDITIONS_VARIABLE = "IPHONE_PHONE_CONDITIONS"
+CONDITIONS_VARIABLE = "IPHONE_CONDITIONS"
 """Names the file that stands for ``ProcessInfo``: ``{"thermal": ..., "low_power_mode": ...}``."""
 _HOST_VARIABLES = ("LANG", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "PATH")
 _SUSPENDED = ("sh", "-c", 'kill -STOP $$; exec "$@"', "sh")
 _ORPHANS_DIE = ("setpriv", "--pdeathsig", "KILL")
 _TICKS_HZ = os.sysconf("SC_CLK_TCK")
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_MEMORY = re.compile(r"^(VmRSS|RssAnon|RssShmem|VmSize):\s+(\d+) kB$", re.MULTILINE)
 _KILL_S = 5.0
 # A line longer than that is passed on in parts.
 _LINE_BYTES = 2**16
@@ -35,9 +36,10 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """What a process used: resident and virtual memory, and CPU time since its start."""
+    """What a process uses: memory in all, its own, mapped; and CPU time since its start."""
 
     resident_bytes: int
+    anonymous_bytes: int
     virtual_bytes: int
     cpu_s: float
 
@@ -65,14 +67,19 @@ class Running:
 
     def sample(self) -> Sample | None:
         """What it uses now; None once it has ended."""
+        folder = Path(f"/proc/{self.process.pid}")
         try:
-            text = Path(f"/proc/{self.process.pid}/stat").read_text()
+            words = (folder / "stat").read_text().rpartition(")")[2].split()
+            memory = dict(_MEMORY.findall((folder / "status").read_text()))
         except OSError:
             return None
-        words = text.rpartition(")")[2].split()
+        if "VmRSS" not in memory:
+            # It has ended and is waited for.
+            return None
         return Sample(
-            resident_bytes=int(words[21]) * _PAGE_BYTES,
-            virtual_bytes=int(words[20]),
+            resident_bytes=int(memory["VmRSS"]) * 1024,
+            anonymous_bytes=(int(memory["RssAnon"]) + int(memory["RssShmem"])) * 1024,
+            virtual_bytes=int(memory["VmSize"]) * 1024,
             cpu_s=(int(words[11]) + int(words[12])) / _TICKS_HZ,
         )
 

@@ -16,3 +16,12 @@ def say(line: str) -> None:
     """Answer."""
     sys.stdout.write(line.rstrip("\n") + "\n")
     sys.stdout.flush()
+
+
+async def output() -> asyncio.StreamWriter:
+    """The standard output, for bytes."""
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), sys.stdout
+    )
+    return asyncio.StreamWriter(transport, protocol, None, loop)

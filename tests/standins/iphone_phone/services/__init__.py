@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from iphone_phone.pump import Service
 from iphone_phone.services import (
+    developer,
     diagnostics,
     files,
     installation,
@@ -18,6 +19,8 @@ CLASSIC: Mapping[str, Service] = {
     "com.apple.amfi.lockdown": small.developer_mode,
     "com.apple.crashreportcopymobile": files.crash_reports,
     "com.apple.crashreportmover": files.move_crash_reports,
+    "com.apple.instruments.remoteserver.DVTSecureSocketProxy": developer.instruments,
+    "com.apple.internal.devicecompute.CoreDeviceProxy": developer.tunnel,
     "com.apple.misagent": profiles.serve,
     "com.apple.mobile.diagnostics_relay": diagnostics.serve,
     "com.apple.mobile.heartbeat": small.heartbeat,
