@@ -1,0 +1,52 @@
+// The runtimes that this build of the app was linked with, and the one that a job names.
+
+import Foundation
+import JobKit
+
+struct Runtimes {
+    private let job: JobFile
+    private let model: URL
+    private let kept: CompiledModel
+
+    init(_ job: JobFile, model: URL, containers: Containers) {
+        self.job = job
+        self.model = model
+        kept = CompiledModel(
+            archive: model, folder: containers.compiled.appendingPathComponent(job.modelSha256))
+    }
+
+    var keepsCompiledModel: Bool {
+        kept.isThere
+    }
+
+    func forgetCompiledModel() throws {
+        try kept.remove()
+    }
+
+    /// Lays out what the runtime has to find as files; no part of the launch.
+    func unpack(_ plan: LaunchPlan) throws {
+        if plan.compiles { try kept.unpackSource() }
+    }
+
+    /// Loads the runtime that the job names.
+    func open() throws -> LoadedRuntime {
+        switch job.runtime {
+        case .coreml:
+            return try CoreMLRuntime(kept, delegate: job.delegate)
+        case .onnxruntime:
+            #if canImport(OnnxRuntimeBindings)
+            return try OnnxRuntime(model, delegate: job.delegate, threads: job.threads)
+            #else
+            throw LaunchFailure.missing("ONNX Runtime is not linked into this app")
+            #endif
+        case .litert:
+            #if canImport(TensorFlowLite)
+            return try LiteRTRuntime(model, delegate: job.delegate, threads: job.threads)
+            #else
+            throw LaunchFailure.missing("LiteRT is not linked into this app")
+            #endif
+        case .executorch:
+            throw LaunchFailure.missing("ExecuTorch is not part of this app")
+        }
+    }
+}
