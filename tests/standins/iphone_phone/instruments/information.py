@@ -19,7 +19,8 @@ class Date:
     """An NSDate; pymobiledevice3's own can only be read."""
 
     def __init__(self, unix_s: float) -> None:
-        self._cocoa_s = unix_s - _COCOA_EPOCH_S
+        # A real number, never an integer: go-ios takes Apple at its word.
+        self._cocoa_s = float(unix_s - _COCOA_EPOCH_S)
 
     @staticmethod
     def encode_archive(date: "Date", archive: archiver.ArchivingObject) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pymobiledevice3.dtx import DTXContext, dtx_on_invoke
@@ -18,6 +20,30 @@ SYSTEM_ATTRIBUTES = ("physMemSize",)
 # The kinds of rows: the system's and the processes'.
 _SYSTEM_ROW, _PROCESS_ROW = 41, 5
 _DEFAULT_MS = 500
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a process uses now; of a core, since the sample before."""
+
+    pid: int
+    name: str
+    sample: Sample
+    cpu_percent: float
+
+    def told(self) -> dict[str, Any]:
+        """By the names of ``PROCESS_ATTRIBUTES``."""
+        return {
+            "cpuUsage": self.cpu_percent,
+            "memAnon": self.sample.anonymous_bytes,
+            "memResidentSize": self.sample.resident_bytes,
+            "memVirtualSize": self.sample.virtual_bytes,
+            "name": self.name,
+            # Memory that is the process's alone, as the kernel's ledger counts it.
+            "physFootprint": self.sample.anonymous_bytes,
+            "pid": self.pid,
+            "powerScore": 0.0,
+        }
 
 
 class Sysmon(Instrument):
@@ -62,11 +88,12 @@ class Sysmon(Instrument):
             await self.send_notification({"k": 0, "t": "ack", "tv": 1})
             while True:
                 await asyncio.sleep(self._interval_s)
-                await self.send_notification([self._system_row(), self._process_row(before)])
+                loads = self._loads(before)
+                await self.send_notification([self._system_row(loads), self._process_row(loads)])
         except (ConnectionTerminatedError, ConnectionError):
             return
 
-    def _system_row(self) -> dict[str, Any]:
+    def _system_row(self, loads: Sequence[Load]) -> dict[str, Any]:
         cores = self.device.identity.cores
         told = {"physMemSize": self.device.identity.memory_bytes}
         return {
@@ -75,11 +102,24 @@ class Sysmon(Instrument):
             "EndMachAbsTime": time.monotonic_ns(),
             "StartMachAbsTime": time.monotonic_ns(),
             "System": [told.get(name, 0) for name in self._system_attributes],
+            "SystemCPUUsage": {"CPU_TotalLoad": sum(load.cpu_percent for load in loads)},
             "Type": _SYSTEM_ROW,
         }
 
-    def _process_row(self, before: dict[int, tuple[float, float]]) -> dict[str, Any]:
+    def _process_row(self, loads: Sequence[Load]) -> dict[str, Any]:
         rows = {}
+        for load in loads:
+            told = load.told()
+            rows[load.pid] = [told.get(name, 0) for name in self._process_attributes]
+        return {
+            "EndMachAbsTime": time.monotonic_ns(),
+            "Processes": rows,
+            "StartMachAbsTime": time.monotonic_ns(),
+            "Type": _PROCESS_ROW,
+        }
+
+    def _loads(self, before: dict[int, tuple[float, float]]) -> list[Load]:
+        loads = []
         for pid, running in self.device.running.items():
             if (sample := running.sample()) is None:
                 continue
@@ -89,25 +129,5 @@ class Sysmon(Instrument):
             busy_s, passed_s = sample.cpu_s - then_cpu_s, now_s - then_s
             percent = 100 * busy_s / passed_s if passed_s > 0 else 0.0
             before[pid] = now_s, sample.cpu_s
-            told = _told(pid, running.app.name, sample, percent)
-            rows[pid] = [told.get(name, 0) for name in self._process_attributes]
-        return {
-            "EndMachAbsTime": time.monotonic_ns(),
-            "Processes": rows,
-            "StartMachAbsTime": time.monotonic_ns(),
-            "Type": _PROCESS_ROW,
-        }
-
-
-def _told(pid: int, name: str, sample: Sample, cpu_percent: float) -> dict[str, Any]:
-    return {
-        "cpuUsage": cpu_percent,
-        "memAnon": sample.anonymous_bytes,
-        "memResidentSize": sample.resident_bytes,
-        "memVirtualSize": sample.virtual_bytes,
-        "name": name,
-        # Memory that is the process's alone, as the kernel's ledger counts it.
-        "physFootprint": sample.anonymous_bytes,
-        "pid": pid,
-        "powerScore": 0.0,
-    }
+            loads.append(Load(pid, running.app.name, sample, percent))
+        return loads
