@@ -14,7 +14,7 @@ from android_phone import Lab, Phone
 from distillfarm.agent.drivers.android import commands, faults, jobs, link, shell, transfer
 from distillfarm.agent.drivers.android.faults import Fault, PhoneFault
 from distillfarm.agent.drivers.android.files import Cache
-from distillfarm.agent.drivers.android.jobs import Job, JobState, Progress
+from distillfarm.agent.drivers.android.jobs import Job, JobState
 from distillfarm.agent.drivers.android.settings_guard import SettingsGuard
 from distillfarm.domain.errors import DeviceTimeout, NoCapacity
 
@@ -35,11 +35,17 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def ended(device: AdbDevice, job: Job, limit_s: float = 30.0) -> Progress:
+def how(device: AdbDevice, job: Job, wait_s: float = 0.0) -> tuple[JobState, int | None]:
+    """The job's state and exit code."""
+    found = jobs.news(device, job, wait_s=wait_s)
+    return found.state, found.code
+
+
+def ended(device: AdbDevice, job: Job, limit_s: float = 30.0) -> tuple[JobState, int | None]:
     ends_s = time.monotonic() + limit_s
-    while (progress := jobs.progress(device, job, 1.0)).state is JobState.RUNNING:
+    while (found := how(device, job, 1.0))[0] is JobState.RUNNING:
         assert time.monotonic() < ends_s
-    return progress
+    return found
 
 
 def running(device: AdbDevice, words: str) -> int:
@@ -128,7 +134,7 @@ def test_a_stream_that_ends_without_an_exit_code_is_no_result(
 
 
 def test_a_phone_whose_daemon_died_is_connected_anew(adb: AdbClient, phone: Phone) -> None:
-    before = link.baseline(adb, phone.address)
+    before = link.baseline(adb.device(phone.address))
     phone.stop_adbd()
     assert found(adb, phone) in (faults.OFFLINE, faults.GONE)
     with pytest.raises(PhoneFault) as caught:
@@ -159,9 +165,9 @@ def test_a_phone_is_connected_anew_after_the_server_died(
 def test_a_job_gives_outputs_and_code_and_leaves_nothing(device: AdbDevice) -> None:
     command = "echo 'one \"two\"'; echo bad >&2; sleep 4711 & setsid sleep 4711 & exit 7"
     job = jobs.start(device, f"{FOLDER}/it's a job", command, 30)
-    assert ended(device, job) == Progress(JobState.ENDED, 7)
-    assert jobs.output(device, job, start_byte=4) == b'"two"\n'
-    assert jobs.errors(device, job) == b"bad\n"
+    assert ended(device, job) == (JobState.ENDED, 7)
+    assert jobs.news(device, job, start_byte=4).output == b'"two"\n'
+    assert jobs.news(device, job).errors == b"bad\n"
     jobs.end(device, job)
     jobs.end(device, job)
     assert running(device, "sleep 4711") == 0
@@ -177,8 +183,8 @@ def test_a_job_outlives_a_cut_link(device: AdbDevice, adb: AdbClient, phone: Pho
     time.sleep(6)
     phone.restore_link()
     link.reconnect(adb, phone.address)
-    assert ended(device, job) == Progress(JobState.ENDED, 0)
-    assert jobs.output(device, job) == b"1\n2\n3\n4\n"
+    assert ended(device, job) == (JobState.ENDED, 0)
+    assert jobs.news(device, job).output == b"1\n2\n3\n4\n"
 
 
 def test_a_job_outlives_the_daemon(device: AdbDevice, adb: AdbClient, phone: Phone) -> None:
@@ -186,8 +192,8 @@ def test_a_job_outlives_the_daemon(device: AdbDevice, adb: AdbClient, phone: Pho
     phone.stop_adbd()
     phone.start_adbd()
     link.reconnect(adb, phone.address)
-    assert ended(device, job) == Progress(JobState.ENDED, 0)
-    assert jobs.output(device, job) == b"done\n"
+    assert ended(device, job) == (JobState.ENDED, 0)
+    assert jobs.news(device, job).output == b"done\n"
 
 
 def test_a_job_is_ended_at_its_limit_without_a_link(
@@ -198,26 +204,26 @@ def test_a_job_is_ended_at_its_limit_without_a_link(
     time.sleep(4)
     phone.restore_link()
     link.reconnect(adb, phone.address)
-    assert jobs.progress(device, job) == Progress(JobState.TIMED_OUT)
-    assert jobs.output(device, job) == b"begun\n"
+    assert how(device, job) == (JobState.TIMED_OUT, None)
+    assert jobs.news(device, job).output == b"begun\n"
     assert running(device, "sleep 4711") == 0
 
 
 def test_who_waits_for_a_job_is_told_as_soon_as_it_ends(device: AdbDevice) -> None:
     job = jobs.start(device, f"{FOLDER}/wait", "sleep 2", 60)
     began_s = time.monotonic()
-    assert jobs.progress(device, job, 1.0) == Progress(JobState.RUNNING)
+    assert how(device, job, 1.0) == (JobState.RUNNING, None)
     assert time.monotonic() - began_s >= 1.0
-    assert jobs.progress(device, job, 20.0) == Progress(JobState.ENDED, 0)
+    assert how(device, job, 20.0) == (JobState.ENDED, 0)
     assert time.monotonic() - began_s < 2.0 + SLACK_S
 
 
 def test_a_job_that_floods_its_output_is_ended(device: AdbDevice) -> None:
     job = jobs.start(device, f"{FOLDER}/flood", "exec yes", 60, output_bytes=64 * 1024)
-    progress = ended(device, job)
-    assert progress.state is JobState.ENDED
+    state, code = ended(device, job)
+    assert state is JobState.ENDED
     # Killed by SIGXFSZ, or told by write(2) where the shell ignores that signal.
-    assert progress.code in (153, 1)
+    assert code in (153, 1)
     assert shell.run(device, f"stat -c %s {job.folder}/out").text == "65536\n"
 
 
@@ -236,7 +242,7 @@ def test_a_job_is_lost_when_the_phone_restarts(
     job = jobs.start(device, f"{FOLDER}/lost", "sleep 4711", 60)
     phone.reboot()
     link.reconnect(adb, phone.address)
-    assert jobs.progress(device, job) == Progress(JobState.LOST)
+    assert how(device, job) == (JobState.LOST, None)
 
 
 def test_no_job_starts_on_a_full_disk(device: AdbDevice, phone: Phone) -> None:

@@ -279,13 +279,13 @@ def test_files_and_exit_codes_pass(device: AdbDevice, tmp_path: Path) -> None:
 def test_a_restart_keeps_files_and_settings_and_nothing_that_ran(
     adb: AdbClient, device: AdbDevice, phone: Phone
 ) -> None:
-    before = link.baseline(adb, phone.address)
+    before = link.baseline(adb.device(phone.address))
     shell.run(device, "echo kept > /data/local/tmp/file; settings put global kept 1")
     shell.run(device, "setsid sleep 98765 </dev/null >/dev/null 2>&1 &")
     assert "98765" in shell.run(device, "ps -A -o ARGS").text
     phone.reboot()
     link.reconnect(adb, phone.address)
-    after = link.baseline(adb, phone.address)
+    after = link.baseline(adb.device(phone.address))
     assert after.boot_id != before.boot_id
     assert link.diagnose(adb, phone.address, before) is faults.REBOOTED
     kept = shell.run(device, "cat /data/local/tmp/file; settings get global kept; ps -A -o ARGS")
@@ -297,7 +297,7 @@ def test_a_restart_keeps_files_and_settings_and_nothing_that_ran(
 
 
 def test_an_update_changes_the_build(adb: AdbClient, phone: Phone) -> None:
-    before = link.baseline(adb, phone.address)
+    before = link.baseline(adb.device(phone.address))
     phone.os_update("maker/name/device:15/NEW/2:user/release-keys")
     link.reconnect(adb, phone.address)
     assert link.diagnose(adb, phone.address, before) is faults.UPDATED
@@ -329,14 +329,14 @@ def test_a_frozen_daemon_takes_and_answers_nothing_until_it_thaws(
 def test_a_killed_daemon_comes_back_by_itself_and_a_stopped_one_does_not(
     adb: AdbClient, device: AdbDevice, phone: Phone
 ) -> None:
-    before = link.baseline(adb, phone.address)
+    before = link.baseline(adb.device(phone.address))
     shell.run(device, "setsid sleep 98765 </dev/null >/dev/null 2>&1 &")
     phone.kill_adbd()
     until(lambda: link.diagnose(adb, phone.address) is not None)
     until(lambda: network.answer(phone.index) == 0)
     link.reconnect(adb, phone.address)
     # The daemon alone died.
-    assert link.baseline(adb, phone.address) == before
+    assert link.baseline(adb.device(phone.address)) == before
     assert "98765" in shell.run(device, "ps -A -o ARGS").text
     phone.stop_adbd()
     time.sleep(2)

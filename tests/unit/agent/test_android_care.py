@@ -165,7 +165,7 @@ def test_phones_are_known_by_their_interfaces(tmp_path: Path) -> None:
     ],
 )
 async def test_a_gate_names_its_limit(shut: State, name: str) -> None:
-    async def look() -> State:
+    async def look(newer_than_s: float) -> State:
         return shut
 
     reasons = {each.name: await each.closed(None) for each in gates.gates(look)}  # type: ignore[arg-type]
@@ -173,7 +173,7 @@ async def test_a_gate_names_its_limit(shut: State, name: str) -> None:
 
 
 async def test_what_cannot_be_read_shuts_no_gate() -> None:
-    async def look() -> State:
+    async def look(newer_than_s: float) -> State:
         return state.parse("")
 
     assert not any([await each.closed(None) for each in gates.gates(look)])  # type: ignore[arg-type]

@@ -96,7 +96,7 @@ def test_a_restart_and_an_update_under_a_job_are_found(
     monkeypatch.setattr(
         facts, "PROPERTIES_COMMAND", "echo '[ro.build.fingerprint]: [maker/phone:14/A1]'"
     )
-    now = link.baseline(adb, daemon.address)
+    now = link.baseline(adb.device(daemon.address))
     assert now.fingerprint == "maker/phone:14/A1"
     assert now.boot_id
     assert link.diagnose(adb, daemon.address, now) is None

@@ -13,7 +13,7 @@ from adbutils import AdbClient
 from distillfarm.agent.drivers.android import care, commands, faults, link, readings, shell, state
 from distillfarm.agent.drivers.android.apps import RUNNER
 from distillfarm.agent.drivers.android.gates import LEAST_PERCENT, WARMEST_C
-from distillfarm.agent.drivers.android.source import charge_history, listens
+from distillfarm.agent.drivers.android.source import charge_history
 from distillfarm.agent.drivers.android.usb import UsbPhone, usb_phones
 from distillfarm.agent.phone_runtimes import Flavour, RuntimeStore
 from distillfarm.agent.settings import AgentSettings
@@ -56,11 +56,11 @@ def checkup(settings: AgentSettings) -> Iterator[Finding]:
             "not installed; only needed for Android phones",
             "on Debian: apt install adb android-sdk-platform-tools-common",
         )
-        if not listens(settings.adb_port):
+        if not shell.listens("127.0.0.1", settings.adb_port):
             return
     else:
         yield Finding("adb", Grade.GOOD, program)
-    if not listens(settings.adb_port):
+    if not shell.listens("127.0.0.1", settings.adb_port):
         yield Finding(
             "adb server",
             Grade.POOR,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from adbutils import AdbDevice
 
-from distillfarm.agent.drivers.android import facts, shell
+from distillfarm.agent.drivers.android import facts, jobs, shell
 from distillfarm.domain.errors import DeviceOffline
 from distillfarm.domain.hardware import DeviceInfo, RuntimeSupport
 
@@ -34,6 +34,16 @@ def flavour(device: AdbDevice) -> str:
         DeviceOffline, DeviceTimeout: see ``shell.run``.
     """
     return shell.run(device, _FLAVOUR).text.strip()
+
+
+def arrive(device: AdbDevice, folder: str) -> str:
+    """End every job below ``folder``; the phone's ``flavour``.
+
+    Raises:
+        DeviceOffline, DeviceTimeout: see ``shell.run``; call it again.
+    """
+    command = f"{{ {jobs.sweep_command(folder)}; }} >/dev/null; {_FLAVOUR}"
+    return shell.run(device, command, jobs.SWEEP_S).text.strip()
 
 
 def identify(device: AdbDevice) -> DeviceInfo:

@@ -1,39 +1,35 @@
 """A phone as a device to measure on: what it is, its files, its programs, its settings."""
 
 import asyncio
-import secrets
-import shlex
-import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from adbutils import AdbDevice
-
 from distillfarm.agent.drivers.android import (
     commands,
     faults,
     jobs,
-    shell,
-    state,
+    starting,
     transfer,
 )
-from distillfarm.agent.drivers.android.apps import App, Apps
+from distillfarm.agent.drivers.android.apps import Apps
 from distillfarm.agent.drivers.android.faults import PhoneFault
 from distillfarm.agent.drivers.android.files import Cache
-from distillfarm.agent.drivers.android.jobs import Job
 from distillfarm.agent.drivers.android.line import PhoneLine
-from distillfarm.agent.drivers.android.run import OUTPUT_BYTES, PhoneRun
+from distillfarm.agent.drivers.android.looks import Looks
+from distillfarm.agent.drivers.android.run import PhoneRun
 from distillfarm.agent.drivers.android.settings_guard import SettingsGuard
+from distillfarm.agent.drivers.android.starting import Beginning
 from distillfarm.agent.drivers.android.state import State
 from distillfarm.agent.drivers.probe import probe_targets
-from distillfarm.domain.errors import DeviceOffline, InvalidRequest
+from distillfarm.domain.errors import DeviceOffline, DeviceTimeout, InvalidRequest
 from distillfarm.domain.hardware import DeviceInfo, Target
 
 JOBS = "/data/local/tmp/distillfarm-jobs"
-_LOOKS = 1000
+# A file that is sent under a name, while it is as it was.
+_Version = tuple[Path, str, int, int]
+_RESTARTS = (faults.REBOOTED, faults.UPDATED)
 
 
 class AndroidDriver:
@@ -60,11 +56,11 @@ class AndroidDriver:
         self._door = asyncio.Lock()
         self._entered = False
         self._running: list[PhoneRun] = []
-        self._looks: deque[tuple[float, State]] = deque(maxlen=_LOOKS)
+        self._looks = Looks(line)
         self._known: DeviceInfo | None = None
         self._flavour = ""
         self._clock_offset_s: float | None = None
-        self._sent: dict[tuple[Path, str, int, int], str] = {}
+        self._sent: dict[_Version, str] = {}
 
     @property
     def serial(self) -> str:
@@ -75,6 +71,11 @@ class AndroidDriver:
     def busy(self) -> bool:
         """Whether somebody is inside."""
         return self._entered
+
+    @property
+    def build(self) -> str:
+        """The build that the phone had when it was last entered; empty before."""
+        return self._line.before.fingerprint if self._line.before else ""
 
     async def __aenter__(self) -> Self:
         """Wait for the phone, end what an agent before left, and set what a measurement needs.
@@ -87,8 +88,9 @@ class AndroidDriver:
         try:
             await self._line.settle()
             self._same_build()
-            await self._line.ask(jobs.end_all, JOBS)
-            self._flavour = await self._line.ask(commands.flavour)
+            # What ran when the phone was lost.
+            self._running.clear()
+            self._flavour = await self._line.ask(commands.arrive, JOBS)
             self._clock_offset_s = await self._line.ask(commands.clock_offset_s)
             await self._line.ask(self._guard.prepare)
             self._entered = True
@@ -106,7 +108,7 @@ class AndroidDriver:
         """End what runs and put the settings back; on a phone that is lost, its next entry does."""
         try:
             await self.reset()
-        except PhoneFault:
+        except (DeviceOffline, DeviceTimeout):
             if error is None:
                 raise
         finally:
@@ -128,12 +130,17 @@ class AndroidDriver:
 
     async def push(self, source: Path, name: str) -> str:
         """Send a file once; see ``files.Cache.push``."""
+        return (await self._push_all([(source, name)]))[0]
+
+    async def _push_all(self, files: Sequence[tuple[Path, str]]) -> list[str]:
+        """Send what was not sent since the driver was entered; their paths."""
         self._inside()
-        found = await asyncio.to_thread(source.stat)
-        key = source, name, found.st_size, found.st_mtime_ns
-        if key not in self._sent:
-            self._sent[key] = await self._line.ask(self._cache.push, source, name)
-        return self._sent[key]
+        keys = [await asyncio.to_thread(_version, *each) for each in files]
+        new = {key: each for key, each in zip(keys, files, strict=True) if key not in self._sent}
+        if new:
+            paths = await self._line.ask(self._cache.push_all, tuple(new.values()))
+            self._sent.update(zip(new, paths, strict=True))
+        return [self._sent[key] for key in keys]
 
     async def pull(self, remote: str, destination: Path) -> None:
         """Fetch one of the files that were pushed.
@@ -161,29 +168,20 @@ class AndroidDriver:
         """
         self._inside()
         program = await asyncio.to_thread(self._apps, app, arguments, self._flavour)
-        paths = {each: await self.push(each, each.name) for each in program.files}
-        command = _command(program, paths, arguments, environment)
-        job = await self._line.ask(_Beginning(command, timeout_s))
+        paths = await self._push_all([(each, each.name) for each in program.files])
+        command = starting.command(program, paths, arguments, environment)
+        job = await self._line.ask(Beginning(JOBS, command, timeout_s))
         run = PhoneRun(self._line, job, self._clock_offset_s)
         self._running.append(run)
         return run
 
     async def look(self, newer_than_s: float = 0.0) -> State:
-        """The phone's state now, or one that was read within the last ``newer_than_s``."""
-        now_s = time.monotonic()
-        if newer_than_s and self._looks and self._looks[-1][0] >= now_s - newer_than_s:
-            return self._looks[-1][1]
-        told = await self._line.ask(shell.run, state.COMMAND, timeout_s=20.0)
-        found = state.parse(told.text)
-        before = self._line.before
-        if before is not None and found.boot_id not in (None, before.boot_id):
-            await self._line.same_phone()
-        self._looks.append((time.monotonic(), found))
-        return found
+        """See ``looks.Looks.look``."""
+        return await self._looks.look(newer_than_s)
 
     def looks(self, since_s: float) -> tuple[tuple[float, State], ...]:
         """Every look since a moment of the agent's monotonic clock, with its moment."""
-        return tuple(each for each in self._looks if each[0] >= since_s)
+        return self._looks.since(since_s)
 
     async def context(self) -> Mapping[str, str]:
         """Battery, temperatures, clocks, screen, radios, load, boot id."""
@@ -194,6 +192,9 @@ class AndroidDriver:
         while self._running:
             await self._running[-1].kill()
             self._running.pop()
+        if self._line.lost in _RESTARTS:
+            # It is there again, and what was set on it outlived that.
+            await self._line.settle()
         await self._line.ask(jobs.end_all, JOBS)
         await self._line.ask(self._guard.restore)
 
@@ -210,40 +211,6 @@ class AndroidDriver:
             )
 
 
-class _Beginning:
-    """Starts a job in a folder of its own; what an attempt before may have started is ended."""
-
-    def __init__(self, command: str, timeout_s: float) -> None:
-        self._command, self._timeout_s = command, timeout_s
-        self._tried = False
-
-    def __call__(self, device: AdbDevice) -> Job:
-        if self._tried:
-            jobs.end_all(device, JOBS)
-        self._tried = True
-        folder = f"{JOBS}/{secrets.token_hex(6)}"
-        return jobs.start(device, folder, self._command, self._timeout_s, OUTPUT_BYTES)
-
-
-def _command(
-    program: App,
-    paths: Mapping[Path, str],
-    arguments: Sequence[str],
-    environment: Mapping[str, str],
-) -> str:
-    """The line of shell that runs a program in its job's folder.
-
-    Its files are linked there, each from the folder of its digest: libraries look for others
-    beside themselves.
-    """
-    links = " ".join(shlex.quote(path) for path in paths.values())
-    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
-    words = " ".join(map(shlex.quote, arguments))
-    if program.library is not None:
-        version = shlex.quote(f"version={program.version}")
-        words += f' library="$PWD"/{shlex.quote(program.library.name)} {version}'
-    # Assignments before exec are not exported by every shell.
-    return (
-        f'ln -s {links} . && exec env LD_LIBRARY_PATH="$PWD" {variables} '
-        f'"$PWD"/{shlex.quote(program.program.name)} {words}{" 2>&1" if program.merged else ""}'
-    )
+def _version(source: Path, name: str) -> _Version:
+    found = source.stat()
+    return source, name, found.st_size, found.st_mtime_ns

@@ -8,7 +8,7 @@ until its remedy was applied; a fault of the model is the outcome of its measure
 import re
 from dataclasses import dataclass
 
-from distillfarm.domain.errors import Blame, DeviceOffline
+from distillfarm.domain.errors import Blame, DeviceOffline, NoCapacity
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,15 @@ class PhoneFault(DeviceOffline):
         super().__init__(f"{serial}: {fault.name}: {words.strip() or 'no word'}; {fault.remedy}")
         self.fault = fault
         self.blame = fault.blame
+
+
+class PhoneFull(NoCapacity):
+    """The phone has no room; another may have, and this one needs a person."""
+
+    blame = Blame.PHONE
+
+    def __init__(self, serial: str, words: str) -> None:
+        super().__init__(f"{serial}: {words.strip()}; {DISK_FULL.remedy}")
 
 
 def classify(words: str) -> Fault:

@@ -5,13 +5,16 @@ from collections.abc import Awaitable, Callable
 from distillfarm.agent.drivers.android.state import State
 from distillfarm.agent.protocols import DeviceDriver, Gate
 
-Look = Callable[[], Awaitable[State]]
-"""Gives the phone's state, at most a moment old."""
+Look = Callable[[float], Awaitable[State]]
+"""Gives the phone's state, not older than so many seconds."""
 
 # Below the heat at which phones begin to slow down; the skin sensor's first level is 39 to 43 °C.
 WARMEST_C = 38.0
 LEAST_PERCENT = 20.0
 MOST_BUSY_CORES = 1.0
+# All gates of one turn judge one look, for each is a round trip and work on the phone; the next
+# turn is further away.
+_MOMENT_S = 0.4
 
 
 class _StateGate:
@@ -27,7 +30,7 @@ class _StateGate:
     async def closed(self, driver: DeviceDriver) -> str | None:
         """See ``protocols.Gate``."""
         del driver
-        return self._judge(await self._look())
+        return self._judge(await self._look(_MOMENT_S))
 
 
 def gates(look: Look) -> tuple[Gate, ...]:

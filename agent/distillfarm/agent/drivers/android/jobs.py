@@ -12,12 +12,17 @@ from pathlib import PurePosixPath
 from adbutils import AdbDevice
 
 from distillfarm.agent.drivers.android import faults, readings, shell
-from distillfarm.domain.errors import DeviceOffline, InvalidRequest, NoCapacity
+from distillfarm.agent.drivers.android.faults import PhoneFull
+from distillfarm.domain.errors import DeviceOffline, InvalidRequest
 
 # What `ulimit -f` counts in, in mksh as in dash.
 _BLOCK_BYTES = 512
 _OUTPUT_BYTES = 64 * 2**20
-_ANSWER_S = 10.0
+# A phone that is busy with the job itself is slow; one that is silent is found out by this.
+_ANSWER_S = 6.0
+_PIECE_BYTES = 2 * 2**20
+_ERROR_BYTES = 16 * 1024
+SWEEP_S = 30.0
 # Every process of a job carries this variable with the job's folder: so those are found, too, that
 # left the session, and those of an agent that died.
 _MARK = "DISTILLFARM_JOB"
@@ -64,11 +69,19 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """A job now; ``code`` is set for ``ENDED`` only, as a shell tells it: 128 and the signal."""
+class News:
+    """A job now, and what it has written.
+
+    ``code`` is set for ``ENDED`` only, as a shell tells it: 128 and the signal. ``output`` is the
+    standard output from where it was asked for, ``more`` whether there is more than was allowed.
+    ``errors`` is the end of the standard error, empty while the job runs.
+    """
 
     state: JobState
     code: int | None = None
+    output: bytes = b""
+    errors: bytes = b""
+    more: bool = False
 
 
 def start(
@@ -87,9 +100,9 @@ def start(
 
     Raises:
         InvalidRequest: the folder exists or cannot be made.
-        NoCapacity: the phone's disk is full.
+        PhoneFull: the phone's disk is full.
         DeviceOffline, DeviceTimeout: see ``shell.run``; the job may have been started all the
-            same, which ``progress`` tells.
+            same, which ``news`` tells.
     """
     program = _PROGRAM.format(
         limit_s=f"{limit_s:.3f}", blocks=max(1, output_bytes // _BLOCK_BYTES), command=command
@@ -99,73 +112,72 @@ def start(
         device,
         # On a full disk folders can be made, and empty files: a job there would lose its end.
         f"mkdir -p {above} && mkdir {place} && cd {place} && echo > pid.new && "
-        f"{readings.BOOT_COMMAND} && "
+        f"read -r b <{readings.BOOT_FILE} && "
         f"{{ {_MARK}={place} setsid sh -c {shlex.quote(program)} "
         "</dev/null >/dev/null 2>&1 & } && "
         # Until it has left the stream's session it would be ended together with the stream.
-        "while [ ! -f pid ]; do sleep 0.02; done; cat pid",
+        'while [ ! -f pid ]; do sleep 0.02; done; read -r p <pid; echo "$b $p"',
     )
-    boot_id, _, pid = result.text.strip().rpartition("\n")
+    boot_id, _, pid = result.text.strip().rpartition(" ")
     if result.code != 0 or not pid.isdecimal():
         words = result.stderr.decode(errors="replace").strip()
         if faults.classify(words) is faults.DISK_FULL:
-            raise NoCapacity(f"{device.serial}: {words}; {faults.DISK_FULL.remedy}")
+            raise PhoneFull(str(device.serial), words)
         raise InvalidRequest(f"{device.serial}: no job in {folder}: {words}; name a new folder")
     return Job(folder, readings.boot_id(boot_id) or "", int(pid))
 
 
-def progress(device: AdbDevice, job: Job, wait_s: float = 0.0) -> Progress:
-    """How far the job is, at the latest ``wait_s`` from now and earlier when it ends.
+def news(
+    device: AdbDevice,
+    job: Job,
+    start_byte: int = 0,
+    wait_s: float = 0.0,
+    limit_bytes: int = _PIECE_BYTES,
+) -> News:
+    """How the job fares, at the latest ``wait_s`` from now and earlier when it ends.
 
-    Where the phone has no ``flock`` the answer comes at once.
+    With at most ``limit_bytes`` of the standard output from ``start_byte`` on.
+
+    In one round trip, and by the shell itself where it can: what starts there besides is taken
+    from the measurement. Where the phone has no ``flock`` the answer comes at once.
 
     Raises:
         DeviceOffline, DeviceTimeout: see ``shell.run``; the job is not touched by that.
     """
     waiting = f"{{ timeout {wait_s:.2f} flock -s 9; }} 9<lock 2>/dev/null; " if wait_s else ""
-    # The end is looked for after the process, for it may come between the two.
     result = shell.run(
         device,
         # A phone that restarted may have nothing left of it.
-        f"cd {shlex.quote(job.folder)} 2>/dev/null || {{ echo; echo gone; exit; }}; "
-        f"{waiting}{readings.BOOT_COMMAND}; "
-        'p=$(cat pid 2>/dev/null); kill -0 -"$p" 2>/dev/null && echo running || echo gone; '
-        "cat code 2>/dev/null",
+        f"cd {shlex.quote(job.folder)} 2>/dev/null || {{ echo; echo gone; echo; exit; }}; "
+        f"{waiting}b=; p=; c=; s=running; read -r b <{readings.BOOT_FILE}; "
+        # The end is looked for after the process, for it may come between the two; what was
+        # written before the end was seen is all there is.
+        'read -r p 2>/dev/null <pid; kill -0 -"$p" 2>/dev/null || s=gone; '
+        'read -r c 2>/dev/null <code; echo "$b"; echo $s; echo "$c"; '
+        f'[ "$s$c" = running ] || tail -c {_ERROR_BYTES} err >&2 2>/dev/null; '
+        f"tail -c +{start_byte + 1} out 2>/dev/null",
         _ANSWER_S + wait_s,
+        limit_bytes + _ERROR_BYTES,
     )
-    lines = result.text.splitlines()
-    boot_id, presence, code = [*lines, "", "", ""][:3]
+    boot_id, presence, code, output = [*result.stdout.split(b"\n", 3), b"", b"", b"", b""][:4]
+    state = _state(job, boot_id.decode(), presence.decode(), code.decode())
+    if state is None:
+        raise DeviceOffline(
+            f"{device.serial}: no word of {job.folder}: {result.text[:80]!r}; ask again"
+        )
+    ended = int(code) if state is JobState.ENDED else None
+    more = result.flooded or len(output) > limit_bytes
+    return News(state, ended, output[:limit_bytes], result.stderr, more)
+
+
+def _state(job: Job, boot_id: str, presence: str, code: str) -> JobState | None:
     if code == "timeout":
-        return Progress(JobState.TIMED_OUT)
+        return JobState.TIMED_OUT
     if code.isdecimal():
-        return Progress(JobState.ENDED, int(code))
+        return JobState.ENDED
     if presence == "running" and (not job.boot_id or boot_id == job.boot_id):
-        return Progress(JobState.RUNNING)
-    if presence in ("running", "gone"):
-        return Progress(JobState.LOST)
-    raise DeviceOffline(
-        f"{device.serial}: no word of {job.folder}: {result.text[:80]!r}; ask again"
-    )
-
-
-def output(
-    device: AdbDevice, job: Job, start_byte: int = 0, limit_bytes: int = shell.OUTPUT_BYTES
-) -> bytes:
-    """The standard output from ``start_byte`` on, at most ``limit_bytes``; also while it runs.
-
-    Raises:
-        DeviceOffline, DeviceTimeout: see ``shell.run``.
-    """
-    return _read(device, f"tail -c +{start_byte + 1} {shlex.quote(job.folder)}/out", limit_bytes)
-
-
-def errors(device: AdbDevice, job: Job, limit_bytes: int = 16 * 1024) -> bytes:
-    """The end of the standard error.
-
-    Raises:
-        DeviceOffline, DeviceTimeout: see ``shell.run``.
-    """
-    return _read(device, f"tail -c {limit_bytes} {shlex.quote(job.folder)}/err", limit_bytes)
+        return JobState.RUNNING
+    return JobState.LOST if presence in ("running", "gone") else None
 
 
 def end(device: AdbDevice, job: Job) -> None:
@@ -174,7 +186,8 @@ def end(device: AdbDevice, job: Job) -> None:
     Raises:
         DeviceOffline, DeviceTimeout: see ``shell.run``; call it again.
     """
-    _sweep(device, job.folder, f"grep -lsxzF {shlex.quote(f'{_MARK}={job.folder}')}")
+    search = f"grep -lsxzF {shlex.quote(f'{_MARK}={job.folder}')}"
+    shell.run(device, _sweep(job.folder, search), SWEEP_S)
 
 
 def end_all(device: AdbDevice, folder: str) -> None:
@@ -183,23 +196,20 @@ def end_all(device: AdbDevice, folder: str) -> None:
     Raises:
         DeviceOffline, DeviceTimeout: see ``shell.run``; call it again.
     """
-    _sweep(device, folder, f"grep -lszF {shlex.quote(f'{_MARK}={folder}/')}")
+    shell.run(device, sweep_command(folder), SWEEP_S)
 
 
-def _sweep(device: AdbDevice, folder: str, search: str) -> None:
-    """End the processes whose environment the search finds, until there are none."""
-    shell.run(
-        device,
+def sweep_command(folder: str) -> str:
+    """What ``end_all`` runs, for who has more to ask for in the same round trip."""
+    return _sweep(folder, f"grep -lszF {shlex.quote(f'{_MARK}={folder}/')}")
+
+
+def _sweep(folder: str, search: str) -> str:
+    """Ends the processes whose environment the search finds, until there are none."""
+    return (
         "i=0; while [ $i -lt 50 ]; do i=$((i + 1)); "
         f"p=; for f in $({search} /proc/[0-9]*/environ); do "
         'f=${f#/proc/}; p="$p ${f%/environ}"; done; '
         '[ -n "$p" ] || break; kill -9 $p 2>/dev/null; sleep 0.02; done; '
-        f"rm -rf {shlex.quote(folder)}",
-        timeout_s=30.0,
+        f"rm -rf {shlex.quote(folder)}"
     )
-
-
-def _read(device: AdbDevice, command: str, limit_bytes: int) -> bytes:
-    return shell.run(
-        device, f"{command} | head -c {limit_bytes}", limit_bytes=limit_bytes + 1
-    ).stdout

@@ -22,6 +22,8 @@ _PAUSE_S, _CONNECT_S = 1.0, 5.0
 _THREADS = 3
 # A phone that answers, but not to this command, does not answer to it the third time either.
 _MOST_TIMEOUTS = 2
+# A link that comes back and fails the same thing again and again is not what ails it.
+_MOST_FAULTS = 5
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -56,6 +58,11 @@ class PhoneLine:
         self._lost: PhoneFault | None = None
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=serial)
 
+    @property
+    def lost(self) -> faults.Fault | None:
+        """For what the phone was given up; nothing is asked of it until ``settle``."""
+        return self._lost.fault if self._lost else None
+
     async def ask(
         self,
         work: Callable[Concatenate[AdbDevice, _P], _T],
@@ -69,17 +76,19 @@ class PhoneLine:
 
         Raises:
             PhoneFault: the phone did not come back, restarted meanwhile, or needs a person; at once
-                where that was found before, until ``settle``.
+                where that was found before, until ``settle``. Also what failed again and again
+                although the phone answers.
             DeviceTimeout: the phone answers, but did not finish this in time, repeatedly.
         """
-        timeouts = 0
+        faults_seen = timeouts = 0
         while True:
             if self._lost is not None:
                 raise self._lost
             try:
                 return await self._thread(lambda: work(self._device, *arguments, **named))
             except PhoneFault as error:
-                if error.blame is Blame.PHONE:
+                faults_seen += 1
+                if error.blame is Blame.PHONE or faults_seen >= _MOST_FAULTS:
                     raise
                 await self._wait_for_it(error)
             except DeviceTimeout as error:
@@ -93,10 +102,10 @@ class PhoneLine:
 
         Raises:
             PhoneFault: it does not answer within the patience.
+            DeviceTimeout: it answers, but does not tell its build.
         """
         self.before, self._lost = None, None
-        await self._wait_for_it(None)
-        self.before = await self._thread(lambda: link.baseline(self._client, self.serial))
+        self.before = await self.ask(link.baseline)
 
     async def same_phone(self) -> None:
         """Check that the phone has neither restarted nor changed its build since ``settle``.
@@ -109,8 +118,11 @@ class PhoneLine:
     async def _wait_for_it(self, lost: FarmError | None) -> None:
         clock = asyncio.get_running_loop().time
         began_s = clock()
-        revived = False
+        revived, told = False, None
         while (fault := await self._diagnose()) is not None:
+            if fault is not told:
+                told = fault
+                _log.warning("the phone is away", device=self.serial, fault=fault.name)
             away_s = clock() - began_s
             if fault.blame is Blame.PHONE or away_s >= self._patience_s:
                 words = str(lost) if lost else f"away for {away_s:.0f} s"

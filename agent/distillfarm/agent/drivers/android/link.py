@@ -7,7 +7,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-from adbutils import AdbClient, AdbError
+from adbutils import AdbClient, AdbDevice, AdbError
 
 from distillfarm.agent.drivers.android import facts, faults, readings, shell
 from distillfarm.agent.drivers.android.faults import Fault, PhoneFault
@@ -37,16 +37,20 @@ def states(client: AdbClient) -> dict[str, str]:
         raise PhoneFault("adb server", faults.NO_SERVER, str(error)) from error
 
 
-def baseline(client: AdbClient, serial: str, timeout_s: float = _PROBE_TIMEOUT_S) -> Baseline:
+def baseline(device: AdbDevice, timeout_s: float = _PROBE_TIMEOUT_S) -> Baseline:
     """The baseline now.
 
     Raises:
-        PhoneFault, DeviceTimeout: see ``shell.run``.
+        PhoneFault: see ``shell.run``; also a phone that answers nothing.
+        DeviceTimeout: see ``shell.run``.
     """
-    device = client.device(serial)
-    boot = shell.run(device, readings.BOOT_COMMAND, timeout_s).text
-    told = facts.properties(shell.run(device, facts.PROPERTIES_COMMAND, timeout_s).text)
-    return Baseline(readings.boot_id(boot), facts.identity(told).fingerprint)
+    command = f"{readings.BOOT_COMMAND}; {facts.PROPERTIES_COMMAND}"
+    boot, _, properties = shell.run(device, command, timeout_s).text.partition("\n")
+    build = facts.identity(facts.properties(properties)).fingerprint
+    found = Baseline(readings.boot_id(boot), build)
+    if found.boot_id is None and not build:
+        raise PhoneFault(str(device.serial), faults.SILENT, "")
+    return found
 
 
 def diagnose(
@@ -61,18 +65,16 @@ def diagnose(
     """
     try:
         fault = faults.classify_state(states(client).get(serial))
-        if fault is None and shell.run(client.device(serial), "echo x", timeout_s).text != "x\n":
-            fault = faults.SILENT
-        if fault is not None or before is None:
+        if fault is not None:
             return fault
-        now = baseline(client, serial, timeout_s)
+        now = baseline(client.device(serial), timeout_s)
     except PhoneFault as error:
         return error.fault
     except DeviceTimeout:
         return faults.SILENT
-    if now.fingerprint != before.fingerprint:
-        return faults.UPDATED
-    return faults.REBOOTED if now.boot_id != before.boot_id else None
+    if before is None or now == before:
+        return None
+    return faults.REBOOTED if now.fingerprint == before.fingerprint else faults.UPDATED
 
 
 def reconnect(client: AdbClient, address: str, timeout_s: float = 20.0) -> None:

@@ -14,7 +14,8 @@ THERMAL_COMMAND = "dumpsys thermalservice"
 ZONES_COMMAND = (
     "grep -H . /sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp"
 )
-BOOT_COMMAND = "cat /proc/sys/kernel/random/boot_id"
+BOOT_FILE = "/proc/sys/kernel/random/boot_id"
+BOOT_COMMAND = f"cat {BOOT_FILE}"
 
 # TemperatureType of android.hardware.thermal; 6 to 8 are currents, voltages and percentages.
 _KINDS = {

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from distillfarm.agent.drivers.android import faults, jobs
 from distillfarm.agent.drivers.android.faults import PhoneFault
-from distillfarm.agent.drivers.android.jobs import Job, JobState, Progress
+from distillfarm.agent.drivers.android.jobs import Job, JobState, News
 from distillfarm.agent.drivers.android.line import PhoneLine, uncancelled
 from distillfarm.agent.protocols import Exit
 from distillfarm.domain.errors import DeviceFelled
@@ -15,6 +15,8 @@ OUTPUT_BYTES = 16 * 2**20
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.2, 2.0
 # Without flock on the phone a look returns at once.
 _PAUSE_S = 0.25
+_LINE_BYTES = 4 * 2**20
+_LINES_AT_ONCE = 1000
 _SIGNALLED = 128
 _SIGKILL, _SIGXFSZ = 9, 25
 _NO_PROGRAM = (126, 127)
@@ -31,6 +33,8 @@ class PhoneRun:
         self.clock_offset_s = clock_offset_s
         self._line = line
         self._job = job
+        self._wait_s = _FIRST_LOOK_S
+        self._final: News | None = None
         self._exit: Exit | None = None
         self._gone = False
 
@@ -40,19 +44,18 @@ class PhoneRun:
         return self._job.pid
 
     async def lines(self) -> AsyncIterator[str]:
-        """See ``protocols.AppRun``."""
-        read_bytes, rest, look_s = 0, b"", _FIRST_LOOK_S
-        while True:
-            progress = await self._look(look_s)
-            look_s = min(2 * look_s, _LONGEST_LOOK_S)
-            # What was written before the end was seen is all there is.
-            while piece := await self._line.ask(jobs.output, self._job, read_bytes):
-                read_bytes += len(piece)
-                *whole, rest = (rest + piece).split(b"\n")
-                for line in whole:
-                    yield line.decode(errors="replace")
-            if progress.state is not JobState.RUNNING:
-                break
+        """See ``protocols.AppRun``; a line that is longer than ``_LINE_BYTES`` is cut."""
+        read_bytes, rest, more = 0, b"", True
+        while more or self._final is None:
+            news = await self._look(read_bytes)
+            more, read_bytes = news.more, read_bytes + len(news.output)
+            *whole, rest = (rest + news.output).split(b"\n")
+            for index, line in enumerate(whole):
+                yield line[:_LINE_BYTES].decode(errors="replace")
+                if index % _LINES_AT_ONCE == 0:
+                    # A flood of lines keeps nobody else in this process waiting.
+                    await asyncio.sleep(0)
+            rest = rest[:_LINE_BYTES]
         if rest:
             yield rest.decode(errors="replace")
 
@@ -63,14 +66,11 @@ class PhoneRun:
             DeviceFelled: the phone restarted while the program ran.
             PhoneFault: the phone was lost meanwhile, or the program is not for it.
         """
-        look_s = _FIRST_LOOK_S
         try:
             while self._exit is None:
-                progress = await self._look(look_s)
-                look_s = min(2 * look_s, _LONGEST_LOOK_S)
-                if progress.state is not JobState.RUNNING:
-                    words = await self._line.ask(jobs.errors, self._job)
-                    self._exit = self._ended(progress, words.decode(errors="replace"))
+                final = self._final or await self._look(OUTPUT_BYTES)
+                if final.state is not JobState.RUNNING:
+                    self._exit = self._ended(final)
         except asyncio.CancelledError:
             await self.kill()
             raise
@@ -86,30 +86,36 @@ class PhoneRun:
                 if error.fault not in (faults.REBOOTED, faults.UPDATED):
                     raise
             self._gone = True
+            self._final = self._final or News(JobState.ENDED)
             self._exit = self._exit or Exit(-_SIGKILL, False, False, "", "being ended")
 
-    async def _look(self, wait_s: float) -> Progress:
-        if self._exit is not None:
-            return Progress(JobState.ENDED)
+    async def _look(self, start_byte: int) -> News:
+        """What is new, as soon as it ended or a while has passed."""
+        if self._gone:
+            return News(JobState.ENDED)
         clock = asyncio.get_running_loop().time
-        began_s = clock()
+        began_s, wait_s = clock(), 0.0 if self._final else self._wait_s
         try:
-            progress = await self._line.ask(jobs.progress, self._job, wait_s)
-            if progress.state is JobState.LOST:
+            news = await self._line.ask(jobs.news, self._job, start_byte, wait_s)
+            if news.state is JobState.LOST:
                 await self._line.same_phone()
         except PhoneFault as error:
             if error.fault is faults.REBOOTED:
                 raise DeviceFelled(str(error)) from error
             raise
-        if progress.state is JobState.RUNNING and clock() - began_s < wait_s / 2:
+        if news.state is not JobState.RUNNING:
+            self._final = news
+        elif not news.more and clock() - began_s < wait_s / 2:
             await asyncio.sleep(_PAUSE_S)
-        return progress
+        self._wait_s = min(2 * self._wait_s, _LONGEST_LOOK_S)
+        return news
 
-    def _ended(self, progress: Progress, words: str) -> Exit:
-        if progress.state is JobState.TIMED_OUT:
+    def _ended(self, final: News) -> Exit:
+        words = final.errors.decode(errors="replace")
+        if final.state is JobState.TIMED_OUT:
             return Exit(-_SIGKILL, False, True, words)
         # The whole session was killed: nobody does that but Android, for memory.
-        code = _SIGNALLED + _SIGKILL if progress.code is None else progress.code
+        code = _SIGNALLED + _SIGKILL if final.code is None else final.code
         if code in _NO_PROGRAM:
             raise PhoneFault(self._line.serial, faults.classify_exit(code) or faults.UNKNOWN, words)
         if code <= _SIGNALLED:

@@ -10,7 +10,13 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-from adbutils import AdbClient, AdbConnection, AdbDevice, AdbError, AdbTimeout
+from adbutils import (
+    AdbClient,
+    AdbConnection,
+    AdbDevice,
+    AdbError,
+    AdbTimeout,
+)
 
 from distillfarm.agent.drivers.android import faults
 from distillfarm.agent.drivers.android.faults import PhoneFault
@@ -45,9 +51,30 @@ class ShellResult:
         return self.stdout.decode(errors="replace")
 
 
+class _Client(AdbClient):  # type: ignore[misc]
+    """adbutils' client, which starts a server where none runs, and not on this port: this does not.
+
+    Whether one may be started is for the agent's settings to say.
+    """
+
+    def make_connection(self, timeout: float | None = None) -> AdbConnection:
+        if not listens(self.host, self.port):
+            raise AdbError(f"cannot connect to adb server on port {self.port}")
+        return super().make_connection(timeout)
+
+
 def adb_client(host: str = "127.0.0.1", port: int = 5037) -> AdbClient:
     """A client whose every question to the adb server has an end."""
-    return AdbClient(host=host, port=port, socket_timeout=SERVER_TIMEOUT_S)
+    return _Client(host=host, port=port, socket_timeout=SERVER_TIMEOUT_S)
+
+
+def listens(host: str, port: int) -> bool:
+    """Whether an adb server runs there."""
+    try:
+        with socket.create_connection((host, port), timeout=1.0):
+            return True
+    except OSError:
+        return False
 
 
 def run(

@@ -3,10 +3,9 @@
 import asyncio
 import re
 import shutil
-import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from distillfarm.agent.phone_runtimes import RuntimeStore
 from distillfarm.agent.protocols import Attached
 from distillfarm.agent.settings import AgentSettings
 from distillfarm.domain.errors import DeviceOffline, DeviceTimeout, DigestMismatch
-from distillfarm.domain.hardware import DeviceHealth, parse_target
+from distillfarm.domain.hardware import DeviceHealth, Target, parse_target
 
 TARGETS = tuple(
     map(
@@ -44,6 +43,7 @@ TARGETS = tuple(
         ),
     )
 )
+_HERE = "127.0.0.1"
 _LOOK_S = 2.0
 # A job's own looks are young enough: it is not disturbed for this.
 _HEALTH_AGE_S = 25.0
@@ -56,23 +56,29 @@ _log = structlog.get_logger(__name__)
 
 @dataclass
 class _Phone:
-    """A phone that was seen; ``present`` is whether it counts as attached."""
+    """A phone that was seen; ``present`` is whether it counts as attached.
+
+    ``build`` is the one that it was attached with, empty until it was asked.
+    """
 
     attached: Attached
     driver: AndroidDriver
     seen_s: float
     present: bool = True
+    build: str = ""
 
 
 class AndroidSource:
     """A ``protocols.DeviceSource`` of all phones of one adb server.
 
     The server is started where none runs and ``adb_start`` allows it; phones at the settings'
-    ``adb_addresses`` are connected, and again when the server forgot them.
+    ``adb_addresses`` are connected, and again when the server forgot them. ``targets`` are tried on
+    each.
     """
 
-    def __init__(self, settings: AgentSettings) -> None:
+    def __init__(self, settings: AgentSettings, targets: Sequence[Target] = TARGETS) -> None:
         self._settings = settings
+        self._targets = targets
         self._client = shell.adb_client(port=settings.adb_port)
         self._store = RuntimeStore(settings.runtimes)
         self._phones: dict[str, _Phone] = {}
@@ -85,18 +91,33 @@ class AndroidSource:
         while True:
             states = await asyncio.to_thread(self._states)
             self._mark(states)
+            changed = self._updated()
             if (now := self._programs()) != programs:
-                programs = now
-                for phone in self._phones.values():
-                    phone.driver.forget()
-                # Gone for a moment and back: then they are probed anew.
-                yield ()
-                before = None
+                programs, changed = now, set(self._phones)
+            for serial in changed:
+                self._phones[serial].driver.forget()
             present = tuple(sorted(serial for serial, each in self._phones.items() if each.present))
+            if changed & set(present):
+                # Gone for a moment and back: then they are probed anew.
+                yield self._attached(set(present) - changed)
+                before = None
             if present != before:
                 before = present
-                yield tuple(self._phones[serial].attached for serial in present)
+                yield self._attached(present)
             await asyncio.sleep(_LOOK_S)
+
+    def _attached(self, serials: Collection[str]) -> tuple[Attached, ...]:
+        return tuple(self._phones[serial].attached for serial in sorted(serials))
+
+    def _updated(self) -> set[str]:
+        """The phones that were found with another build since the last time of asking."""
+        found = set()
+        for serial, phone in self._phones.items():
+            build = phone.driver.build or phone.build
+            if phone.build and build != phone.build:
+                found.add(serial)
+            phone.build = build
+        return found
 
     def _programs(self) -> tuple[tuple[str, ...], ...]:
         """What the store holds; another answer may let more run on the phones."""
@@ -133,7 +154,7 @@ class AndroidSource:
             revive=reviver(settings.revive_command, serial),
         )
         guard = SettingsGuard(_kept(settings, serial, "settings"), by_cable=not by_network)
-        driver = AndroidDriver(line, guard, stored_apps(self._store), TARGETS)
+        driver = AndroidDriver(line, guard, stored_apps(self._store), self._targets)
         history = charge_history(settings, serial)
 
         async def fares() -> DeviceHealth:
@@ -157,14 +178,16 @@ class AndroidSource:
     def _states(self) -> dict[str, str]:
         """What adb lists; nothing where there is no server and none is to be started."""
         settings = self._settings
-        if not listens(settings.adb_port) and not (
+        if not shell.listens(_HERE, settings.adb_port) and not (
             settings.adb_start and start_server(settings.adb_port)
         ):
             return {}
         try:
             states = link.states(self._client)
             for address in settings.adb_addresses:
-                if states.get(address) != "device":
+                fault = faults.classify_state(states.get(address))
+                # Connecting anew takes away the question that its owner is about to answer.
+                if fault not in (None, faults.UNAUTHORIZED):
                     self._connect(address)
             return link.states(self._client)
         except PhoneFault as error:
@@ -196,15 +219,6 @@ def _kept(settings: AgentSettings, serial: str, what: str) -> Path:
     return settings.folder / "android" / f"{name}.{what}.json"
 
 
-def listens(port: int) -> bool:
-    """Whether an adb server runs; asked without adbutils, which would start one."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1.0):
-            return True
-    except OSError:
-        return False
-
-
 def start_server(port: int) -> bool:
     """Start an adb server as adb itself does; whether it runs now."""
     program = shutil.which("adb")
@@ -222,4 +236,4 @@ def start_server(port: int) -> bool:
         )
     except (OSError, subprocess.SubprocessError) as error:
         _log.warning("no adb server", program=program, reason=str(error))
-    return listens(port)
+    return shell.listens(_HERE, port)

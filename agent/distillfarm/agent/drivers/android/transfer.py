@@ -13,8 +13,8 @@ from typing import BinaryIO
 from adbutils import AdbDevice
 
 from distillfarm.agent.drivers.android import faults, shell
-from distillfarm.agent.drivers.android.faults import PhoneFault
-from distillfarm.domain.errors import DeviceTimeout, NoCapacity
+from distillfarm.agent.drivers.android.faults import PhoneFault, PhoneFull
+from distillfarm.domain.errors import DeviceTimeout
 
 # Longer than a glitch of the network, which adb outlives.
 STALL_S = 30.0
@@ -29,7 +29,7 @@ def send(device: AdbDevice, source: Path, path: str, stall_s: float = STALL_S) -
 
     Raises:
         DeviceTimeout: no byte moved for ``stall_s``.
-        NoCapacity: the phone's disk is full.
+        PhoneFull: the phone's disk is full.
         PhoneFault: the phone refused it, or the link died.
     """
     serial = str(device.serial)
@@ -60,7 +60,7 @@ def send(device: AdbDevice, source: Path, path: str, stall_s: float = STALL_S) -
     if refusal is not None:
         fault = faults.classify(refusal)
         if fault is faults.DISK_FULL:
-            raise NoCapacity(f"{serial}: {source.name}: {refusal}; {fault.remedy}")
+            raise PhoneFull(serial, f"{source.name}: {refusal}")
         raise PhoneFault(serial, fault, refusal)
 
 
