@@ -281,6 +281,24 @@ def test_what_was_used_longest_ago_makes_room(
     assert kept == {hashlib.sha256(path.read_bytes()).hexdigest() for path in paths[1:]}
 
 
+def test_a_cache_of_many_files_is_listed_at_once(
+    device: AdbDevice, phone: Phone, cache: Cache, model: Path
+) -> None:
+    for number in range(400):
+        folder = phone.data / "distillfarm" / f"{number:064x}"
+        folder.mkdir(parents=True)
+        (folder / "model.onnx").write_bytes(b"x" * 5000)
+    for folder in (phone.data / "distillfarm", *(phone.data / "distillfarm").iterdir()):
+        os.chown(folder, 2000, 2000)
+    # A program takes an emulated phone a tenth of a second: one for each would take a minute.
+    began_s = time.monotonic()
+    entries = cache.entries(device)
+    assert time.monotonic() - began_s < SLACK_S
+    assert {entry.digest for entry in entries} == {f"{number:064x}" for number in range(400)}
+    assert all(5000 <= entry.size_bytes <= 16384 for entry in entries)
+    cache.push(device, model, "model.onnx")
+
+
 def test_a_full_disk_is_no_capacity(
     device: AdbDevice, phone: Phone, cache: Cache, model: Path
 ) -> None:

@@ -23,7 +23,8 @@ CACHE = "/data/local/tmp/distillfarm"
 CACHE_BYTES = 4 * 2**30
 # Android itself fails in odd ways on a full disk.
 RESERVE_BYTES = 256 * 2**20
-_ENTRY = re.compile(r"^(\d+) (\d+) ([0-9a-f]{64})$", re.MULTILINE)
+_USED = re.compile(r"^used (\d+) ([0-9a-f]{64})$", re.MULTILINE)
+_SIZE = re.compile(r"^(\d+)\s+([0-9a-f]{64})$", re.MULTILINE)
 # Taking the digest of 1 GiB takes a slow phone a few seconds.
 _DIGEST_BYTES_PER_S = 20 * 2**20
 # The exit code that tells other bytes from any other failure.
@@ -91,10 +92,10 @@ class Cache:
 
     @property
     def _listing(self) -> str:
-        """The shell's line that lists the cache, in one go for all that is there."""
+        """The shell's line that lists the cache: two programs, however much is there."""
         return (
-            f"cd {shlex.quote(self.folder)} 2>/dev/null && for d in *; do [ -d $d ] && "
-            'echo "$(stat -c %Y $d) $(du -sk $d | cut -f1) $d"; done'
+            f"cd {shlex.quote(self.folder)} 2>/dev/null && "
+            "{ stat -c 'used %Y %n' [0-9a-f]*; du -sk [0-9a-f]*; } 2>/dev/null"
         )
 
     def _content(self, source: Path, name: str) -> _Content:
@@ -180,9 +181,11 @@ class Cache:
 
 
 def _entries(output: str) -> tuple[Entry, ...]:
+    sizes = {digest: int(kib) * 1024 for kib, digest in _SIZE.findall(output)}
     return tuple(
-        Entry(digest, int(used_s), int(kib) * 1024)
-        for used_s, kib, digest in _ENTRY.findall(output)
+        Entry(digest, int(used_s), sizes[digest])
+        for used_s, digest in _USED.findall(output)
+        if digest in sizes
     )
 
 
