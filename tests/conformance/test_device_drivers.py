@@ -1,9 +1,11 @@
 """The drivers keep what every ``DeviceDriver`` promises."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -20,7 +22,7 @@ from driver_conformance import (
     scripted_apps,
 )
 
-from distillfarm.agent.drivers.android import shell
+from distillfarm.agent.drivers.android import jobs, shell
 from distillfarm.agent.drivers.android.driver import AndroidDriver
 from distillfarm.agent.drivers.android.line import PhoneLine
 from distillfarm.agent.drivers.android.settings_guard import SettingsGuard
@@ -132,6 +134,27 @@ class TestAndroidDriver(PhoneDriverConformance):
         async with self.agents_driver(device, tmp_path, RuntimeStore(tmp_path)):
             assert not self.alive(int(started))
         assert shell.run(device, brightness).text.strip() == "77"
+
+    async def test_a_launch_that_is_cancelled_while_it_begins_leaves_nothing_running(
+        self, driver: DeviceDriver, device: AdbDevice, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begun, start = threading.Event(), jobs.start
+
+        def slow(*arguments: object) -> object:
+            job = start(*arguments)  # type: ignore[arg-type]
+            begun.set()
+            time.sleep(1.0)
+            return job
+
+        monkeypatch.setattr(jobs, "start", slow)
+        async with driver:
+            launch = asyncio.create_task(driver.launch("sleep", [], {}, 60.0))
+            await asyncio.to_thread(begun.wait, 30)
+            launch.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await launch
+            search = "grep -lsz DISTILLFARM_JOB= /proc/[0-9]*/environ"
+            assert shell.run(device, search).text == ""
 
 
 def test_every_registered_driver_is_tested_here() -> None:

@@ -1,6 +1,7 @@
 """A phone as a device to measure on: what it is, its files, its programs, its settings."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ from distillfarm.agent.drivers.android import (
 from distillfarm.agent.drivers.android.apps import Apps
 from distillfarm.agent.drivers.android.faults import PhoneFault
 from distillfarm.agent.drivers.android.files import Cache
-from distillfarm.agent.drivers.android.line import PhoneLine
+from distillfarm.agent.drivers.android.line import PhoneLine, uncancelled
 from distillfarm.agent.drivers.android.looks import Looks
 from distillfarm.agent.drivers.android.run import PhoneRun
 from distillfarm.agent.drivers.android.settings_guard import SettingsGuard
@@ -170,7 +171,12 @@ class AndroidDriver:
         program = await asyncio.to_thread(self._apps, app, arguments, self._flavour)
         paths = await self._push_all([(each, each.name) for each in program.files])
         command = starting.command(program, paths, arguments, environment)
-        job = await self._line.ask(Beginning(JOBS, command, timeout_s))
+        try:
+            job = await self._line.ask(Beginning(JOBS, command, timeout_s))
+        except asyncio.CancelledError:
+            # It has begun all the same, maybe, and nobody else will know of it.
+            await self._end_all()
+            raise
         run = PhoneRun(self._line, job, self._clock_offset_s)
         self._running.append(run)
         return run
@@ -197,6 +203,12 @@ class AndroidDriver:
             await self._line.settle()
         await self._line.ask(jobs.end_all, JOBS)
         await self._line.ask(self._guard.restore)
+
+    async def _end_all(self) -> None:
+        """End every job, cancelled or not; on a phone that is lost, the next entry does."""
+        ending = asyncio.ensure_future(self._line.ask(jobs.end_all, JOBS))
+        with contextlib.suppress(PhoneFault, DeviceTimeout):
+            await uncancelled(ending)
 
     def _inside(self) -> None:
         if not self._entered:
