@@ -32,6 +32,9 @@ class AgentSettings(BaseSettings):
     the port of its hub. ``external_meters`` are instruments outside of the devices: by a device's
     serial, the command line of a program that prints readings (see ``meters.external``) or the name
     of an entry point in ``distillfarm.meters``.
+
+    For iPhones: ``iphone_app`` is the signed .ipa of the app that measures, installed where a phone
+    has another build; without it the app must be there. The patiences hold for them, too.
     """
 
     model_config = SettingsConfigDict(env_prefix="DISTILLFARM_AGENT_", frozen=True)
@@ -51,6 +54,7 @@ class AgentSettings(BaseSettings):
     adb_addresses: tuple[str, ...] = ()
     link_patience_s: float = Field(default=60.0, ge=0.0)
     phone_patience_s: float = Field(default=300.0, ge=0.0)
+    iphone_app: Path | None = None
     revive_command: str = ""
     external_meters: dict[str, str] = Field(default_factory=dict)
 

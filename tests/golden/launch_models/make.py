@@ -1,18 +1,22 @@
 """Makes the models of this folder: ``python tests/golden/launch_models/make.py``.
 
-Needs onnx and tensorflow; made with onnx 1.23 and tensorflow 2.21.
+Needs onnx, tensorflow and coremltools; made with onnx 1.23, tensorflow 2.21 and coremltools 9.0.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import coremltools
 import flatbuffers
 import numpy as np
 import onnx
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
+from coremltools.converters.mil import Builder as mb  # noqa: N813 - its own name
 from onnx import TensorProto, helper, numpy_helper
+
+from distillfarm.compression import coreml_models
 
 FOLDER = Path(__file__).parent
 SHIPPED = FOLDER.parents[2] / "agent/distillfarm/agent/drivers/host/models"
@@ -36,6 +40,7 @@ def main() -> None:
     write_onnx(FOLDER / "growing.onnx", growing())
     write_onnx(FOLDER / "terabytes.onnx", terabytes())
     (SHIPPED / "tiny.tflite").write_bytes(tiny_tflite())
+    coreml_models.write(tiny_coreml(), SHIPPED / "tiny.mlpackage.tar")
     (FOLDER / "cnn.tflite").write_bytes(cnn_tflite())
     (FOLDER / "crashing.tflite").write_bytes(crashing_tflite())
 
@@ -63,6 +68,23 @@ def tiny() -> Graph:
     weight = np.linspace(-1, 1, 9, dtype=np.float32).reshape(1, 1, 3, 3)
     return Graph(
         nodes, [floats("image", 1, 1, 8, 8)], [floats("out", 1, 1, 6, 6)], {"weight": weight}
+    )
+
+
+def tiny_coreml() -> Any:
+    """The same for Core ML from iOS 16 on, a ``coremltools.models.MLModel``."""
+    weight = np.linspace(-1, 1, 9, dtype=np.float32).reshape(1, 1, 3, 3)
+
+    @mb.program(
+        input_specs=[mb.TensorSpec(shape=(1, 1, 8, 8))], opset_version=coremltools.target.iOS16
+    )
+    def program(image: Any) -> Any:
+        return mb.relu(x=mb.conv(x=image, weight=weight, pad_type="valid"), name="out")
+
+    return coremltools.convert(
+        program,
+        compute_precision=coremltools.precision.FLOAT32,
+        minimum_deployment_target=coremltools.target.iOS16,
     )
 
 

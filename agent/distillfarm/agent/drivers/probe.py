@@ -6,6 +6,7 @@ from pathlib import Path
 
 from distillfarm.agent.protocols import DeviceDriver, Launched, LaunchFailure, Prepared
 from distillfarm.agent.runners import reports
+from distillfarm.agent.runners.coreml import CoreMlRunner
 from distillfarm.agent.runners.litert import LitertRunner
 from distillfarm.agent.runners.onnxruntime import OnnxRuntimeRunner
 from distillfarm.agent.runners.program import ProgramRunner
@@ -16,7 +17,12 @@ from distillfarm.domain.job import JobRequest, MeasureSpec
 from distillfarm.domain.model import ArtifactRef, ModelFormat
 
 # One convolution and one activation, from tests/golden/launch_models/make.py.
-_MODELS = Path(__file__).with_name("host") / "models"
+MODELS = Path(__file__).with_name("host") / "models"
+_RUNNERS: tuple[tuple[ProgramRunner, ModelFormat], ...] = (
+    (OnnxRuntimeRunner(), ModelFormat.ONNX),
+    (LitertRunner(), ModelFormat.TFLITE),
+    (CoreMlRunner(), ModelFormat.COREML),
+)
 _SPEC = MeasureSpec(launches=1, max_warmup=0, iterations=10, max_sampling_s=0.0)
 
 
@@ -36,12 +42,8 @@ async def probe_targets(
 
 
 async def _probe(driver: DeviceDriver, target: Target) -> RuntimeSupport:
-    runner: ProgramRunner
-    if target.runtime is OnnxRuntimeRunner.runtime:
-        runner, model_format = OnnxRuntimeRunner(), ModelFormat.ONNX
-    else:
-        runner, model_format = LitertRunner(), ModelFormat.TFLITE
-    path = _MODELS / f"tiny{runner.suffix}"
+    runner, model_format = next(each for each in _RUNNERS if each[0].runtime is target.runtime)
+    path = MODELS / f"tiny{runner.suffix}"
     content = await asyncio.to_thread(path.read_bytes)
     artifact = ArtifactRef(digest_bytes(content), len(content), model_format, path.name)
     request = JobRequest("probe", artifact, target, "*", _SPEC)
