@@ -75,7 +75,7 @@ def tiny_coreml() -> Any:
     """The same for Core ML from iOS 16 on, a ``coremltools.models.MLModel``."""
     weight = np.linspace(-1, 1, 9, dtype=np.float32).reshape(1, 1, 3, 3)
 
-    @mb.program(
+    @mb.program(  # type: ignore[untyped-decorator]
         input_specs=[mb.TensorSpec(shape=(1, 1, 8, 8))], opset_version=coremltools.target.iOS16
     )
     def program(image: Any) -> Any:
