@@ -65,6 +65,12 @@ format: $(TEST_STAMP)  ## rewrite the code in the project's style
 runner: $(TEST_STAMP)  ## build the program that runs on phones: FLAVOUR=glibc-aarch64 or bionic-aarch64 (with ANDROID_NDK_HOME)
 	$(MAKE) --no-print-directory -C agent/phone/android FLAVOUR=$(FLAVOUR) PYTHON=$(abspath $(BIN)/python)
 
+.PHONY: hw-android
+hw-android: $(TEST_STAMP)  ## prove the Android side on a phone: SERIAL=..., also ADB_PORT=, RUNTIMES_DIR=, ALLOW_REBOOT=1
+	@[ -n "$(SERIAL)" ] || { echo "name the phone: make hw-android SERIAL=... (adb devices lists them)" >&2; exit 2; }
+	DISTILLFARM_HW_SERIAL='$(SERIAL)' DISTILLFARM_HW_ADB_PORT='$(ADB_PORT)' DISTILLFARM_HW_ALLOW_REBOOT='$(ALLOW_REBOOT)' \
+	$(if $(RUNTIMES_DIR),DISTILLFARM_AGENT_RUNTIMES_DIR='$(RUNTIMES_DIR)') $(PYTEST) -v tests/hardware
+
 .PHONY: bench
 bench: $(TEST_STAMP)  ## the benchmarks, about 40 minutes; each prints a ratio against a peer or a limit
 	@for script in bench/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
