@@ -21,7 +21,8 @@ from distillfarm.cli.connection import connected, run
 from distillfarm.cli.console import harmless, output, write
 from distillfarm.cli.failures import ExitCode
 from distillfarm.cli.options import Connection, JsonOption, with_connection
-from distillfarm.domain.errors import FarmError
+from distillfarm.cli.servers import configure
+from distillfarm.domain.errors import FarmError, InvalidRequest
 from distillfarm.domain.hardware import Device, DeviceStatus
 
 _NEEDED_FOR = {
@@ -219,7 +220,13 @@ def _android(state_dir: Path) -> Iterator[Check]:
         checkup.Grade.POOR: State.WARN,
         checkup.Grade.BAD: State.FAIL,
     }
-    for found in checkup.checkup(AgentSettings(state_dir=state_dir)):
+    try:
+        settings = configure(AgentSettings, state_dir=state_dir)
+    except InvalidRequest as error:
+        remedy = "mend the environment's DISTILLFARM_AGENT_..."
+        yield Check("agent settings", State.FAIL, str(error), remedy)
+        return
+    for found in checkup.checkup(settings):
         yield Check(found.subject, states[found.grade], found.text, found.remedy)
 
 

@@ -7,6 +7,8 @@ import pytest
 from cli_lab import Lab, Run
 from farm_samples import device_info
 
+from distillfarm.agent.drivers.android import checkup
+from distillfarm.agent.drivers.android.usb import UsbPhone
 from distillfarm.cli import doctor
 from distillfarm.cli.doctor import State
 from distillfarm.domain.hardware import DeviceStatus
@@ -76,3 +78,54 @@ def test_a_full_disk_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     check = doctor._disk(tmp_path / "not" / "yet")
     assert check.state is State.FAIL
     assert "--state-dir" in check.remedy
+
+
+def android_lines(output: str) -> list[str]:
+    return [line for line in output.splitlines() if line[5:].startswith(("adb", "phone", "USB"))]
+
+
+def test_without_adb_it_is_told_what_brings_it(
+    lab: Lab, run_cli: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(checkup, "usb_phones", lambda: ())
+    result = run_cli("doctor")
+    assert android_lines(result.stdout) == [
+        "warn adb: not installed; only needed for Android phones; "
+        "on Debian: apt install adb android-sdk-platform-tools-common"
+    ]
+    assert result.exit_code == 0
+
+
+def test_a_phone_on_usb_makes_missing_adb_a_failure(
+    lab: Lab, run_cli: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    phone = UsbPhone("Google Pixel 8", "38A", "1-2", 480.0, debugging=True)
+    monkeypatch.setattr(checkup, "usb_phones", lambda: (phone,))
+    result = run_cli("doctor")
+    assert android_lines(result.stdout)[0].startswith("fail adb: not installed")
+    assert result.exit_code == 1
+
+
+def test_without_a_server_it_is_told_who_starts_one(
+    lab: Lab, run_cli: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "adb").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "adb").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    lines = android_lines(run_cli("doctor").stdout)
+    assert lines == [
+        f"ok   adb: {tmp_path / 'adb'}",
+        "warn adb server: none listens on port 1, so no phone is seen; start the agent, which "
+        "starts one, or run `adb -P 1 start-server`",
+    ]
+
+
+def test_a_setting_that_is_none_is_named(
+    lab: Lab, run_cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTILLFARM_AGENT_ADB_PORT", "abc")
+    result = run_cli("doctor")
+    assert result.exit_code == 1
+    assert "fail agent settings: setting adb_port: Input should be a valid integer" in result.stdout

@@ -15,7 +15,7 @@ from distillfarm.agent.drivers.android.apps import RUNNER
 from distillfarm.agent.drivers.android.gates import LEAST_PERCENT, WARMEST_C
 from distillfarm.agent.drivers.android.source import charge_history
 from distillfarm.agent.drivers.android.usb import UsbPhone, usb_phones
-from distillfarm.agent.phone_runtimes import Flavour, RuntimeStore
+from distillfarm.agent.phone_runtimes import Flavour, RuntimeStore, catalog
 from distillfarm.agent.settings import AgentSettings
 from distillfarm.domain.errors import DeviceOffline, DeviceTimeout, DigestMismatch
 
@@ -64,8 +64,8 @@ def checkup(settings: AgentSettings) -> Iterator[Finding]:
         yield Finding(
             "adb server",
             Grade.POOR,
-            f"none listens on port {settings.adb_port}",
-            "start the agent, or run `adb start-server`",
+            f"none listens on port {settings.adb_port}, so no phone is seen",
+            f"start the agent, which starts one, or run `adb -P {settings.adb_port} start-server`",
         )
         return
     client = shell.adb_client(port=settings.adb_port)
@@ -75,14 +75,19 @@ def checkup(settings: AgentSettings) -> Iterator[Finding]:
         yield Finding("adb server", Grade.BAD, str(error), error.fault.remedy)
         return
     yield Finding(
-        "adb server", Grade.GOOD, f"port {settings.adb_port}, {len(listed)} phones listed"
+        "adb server", Grade.GOOD, f"port {settings.adb_port}, phones listed: {len(listed)}"
     )
     yield _key()
     yield from unlisted(usb_phones(), listed)
     for address in settings.adb_addresses:
         if address not in listed:
-            fault = faults.UNREACHABLE
-            yield Finding(f"phone {address}", Grade.BAD, "not connected", fault.remedy)
+            yield Finding(
+                f"phone {address}",
+                Grade.BAD,
+                "in the setting adb_addresses, but not connected",
+                f"the agent connects it; by hand `adb -P {settings.adb_port} connect {address}`. "
+                f"Where that fails, {faults.UNREACHABLE.remedy}",
+            )
     store = RuntimeStore(settings.runtimes)
     for serial, listed_as in sorted(listed.items()):
         yield from _phone(client, serial, listed_as, settings, store)
@@ -141,7 +146,12 @@ def fitness(
             "" if battery.sources else "charge it: nothing feeds it now",
         )
     if body_c is not None and body_c > WARMEST_C:
-        yield Finding(subject, Grade.POOR, f"{body_c:.1f} °C: above {WARMEST_C:g} it gets no work")
+        yield Finding(
+            subject,
+            Grade.POOR,
+            f"{body_c:.1f} °C: above {WARMEST_C:g} it gets no work",
+            "it is waited for; a phone that stays warm needs air, or charges too fast",
+        )
     if swelling := care.too_long_full(full_since_s, now_s, lambda s: f"{s / _DAY_S:.0f} days"):
         yield Finding(subject, Grade.POOR, swelling)
 
@@ -163,9 +173,9 @@ def _phone(
     except (DeviceOffline, DeviceTimeout) as error:
         yield Finding(subject, Grade.BAD, str(error))
         return
-    yield Finding(
-        subject, Grade.GOOD, f"{info.model}, {info.chipset}, {info.os_name}, programs {flavour}"
-    )
+    emulated = ", emulated" if info.emulated else ""
+    told = f"{info.model}, {info.chipset}, {info.os_name}, programs {flavour}{emulated}"
+    yield Finding(subject, Grade.GOOD, told)
     yield from _room(subject, disk)
     history = charge_history(settings, serial)
     yield from fitness(subject, now, history.full_since_s(), time.time())
@@ -192,12 +202,11 @@ def _programs(subject: str, flavour: str, store: RuntimeStore) -> Iterator[Findi
             yield Finding(subject, Grade.BAD, str(error))
             continue
         if found is None:
-            verb = "add" if name == RUNNER else "fetch"
             yield Finding(
                 subject,
                 Grade.BAD if name == RUNNER else Grade.POOR,
-                f"no {name} for {flavour} is kept here",
-                f"distillfarm runtimes {verb} {name} {flavour}",
+                f"no {name} for {flavour} is kept in {store.folder}",
+                catalog.build(name, flavour).remedy,
             )
 
 
