@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import typer
 
+from distillfarm.agent.drivers.android import faults
+from distillfarm.agent.settings import AgentSettings
 from distillfarm.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -60,3 +62,26 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
     local = [link for link in links if "://" not in link]
     assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+def android_guide() -> str:
+    return (ROOT / "docs" / "android.md").read_text()
+
+
+def test_the_guide_of_android_has_every_fault_with_what_to_do() -> None:
+    named = [each.name for each in vars(faults).values() if isinstance(each, faults.Fault)]
+    assert len(named) > 10
+    no_program = faults.classify_exit(127)
+    assert no_program is not None
+    rows = set(re.findall(r"^\| `([a-z ]+)` \|", android_guide(), re.MULTILINE))
+    assert rows >= {*named, no_program.name}
+
+
+def test_the_guide_of_android_has_every_setting_of_phones() -> None:
+    own = ("adb_", "link_", "phone_", "revive_", "runtimes_", "external_")
+    names = [each for each in AgentSettings.model_fields if each.startswith(own)]
+    assert len(names) >= 8
+    missing = [
+        each for each in names if f"`DISTILLFARM_AGENT_{each.upper()}`" not in android_guide()
+    ]
+    assert missing == []
