@@ -68,13 +68,15 @@ def android_guide() -> str:
     return (ROOT / "docs" / "android.md").read_text()
 
 
-def test_the_guide_of_android_has_every_fault_with_what_to_do() -> None:
-    named = [each.name for each in vars(faults).values() if isinstance(each, faults.Fault)]
-    assert len(named) > 10
+def test_the_guide_of_android_has_every_fault_with_whose_it_is() -> None:
+    known = [each for each in vars(faults).values() if isinstance(each, faults.Fault)]
+    assert len(known) > 10
     no_program = faults.classify_exit(127)
     assert no_program is not None
-    rows = set(re.findall(r"^\| `([a-z ]+)` \|", android_guide(), re.MULTILINE))
-    assert rows >= {*named, no_program.name}
+    rows = re.findall(r"^\| `([a-z ]+)` \| [^|]+ \| (\w+)", android_guide(), re.MULTILINE)
+    told = dict(rows)
+    expected = {each.name: each.blame.value for each in (*known, no_program)}
+    assert {name: told.get(name) for name in expected} == expected
 
 
 def test_the_guide_of_android_has_every_setting_of_phones() -> None:
