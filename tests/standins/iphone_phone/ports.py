@@ -85,7 +85,8 @@ class Ports:
         writer: asyncio.StreamWriter,
     ) -> None:
         wire = Wire(reader, writer)
-        with suppress(asyncio.IncompleteReadError, OSError):
+        # Cancelled is who is still connected when the phone ends; asyncio would complain of it.
+        with suppress(asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
             (port,) = cable.PORT_FORM.unpack(await wire.exactly(cable.PORT_FORM.size))
             answering = find(port)
             await wire.send(cable.REFUSED if answering is None else cable.OK)

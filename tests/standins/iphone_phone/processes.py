@@ -1,4 +1,8 @@
-"""Running apps: each is a process of this computer, which ends with the phone's."""
+"""Running apps: each is a process of this computer, which ends with the phone's.
+
+It is one process, as on iOS, where an app cannot start others: what it forks nevertheless is killed
+with it, unless the phone itself is.
+"""
 
 import asyncio
 import os
