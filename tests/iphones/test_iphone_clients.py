@@ -2,6 +2,7 @@
 
 import json
 import plistlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,8 +16,10 @@ import pytest
 from iphone_fixtures import PROBE, probe_package
 from iphone_phone import Lab, Phone, Trust
 
+_PACKAGES = {"idevice_id": "libimobiledevice-utils", "ideviceinstaller": "ideviceinstaller"}
 _COMMAND_S = 60.0
 _WAIT_S = 30.0
+Command = list[str | Path]
 _JSON = ("{", "[", "null")
 
 
@@ -25,7 +28,7 @@ def environment(lab: Lab, address: str, **more: str) -> dict[str, str]:
 
 
 def run(
-    command: list[str | Path], variables: dict[str, str], code: int | None = 0
+    command: Command, variables: dict[str, str], code: int | None = 0
 ) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         command,
@@ -52,8 +55,16 @@ class Libimobiledevice:
         return done.stdout + done.stderr
 
 
+@pytest.fixture(scope="session")
+def debian() -> None:
+    """Debian's packages of its programs; skips by the name of what is missing."""
+    for program, package in _PACKAGES.items():
+        if shutil.which(program) is None:
+            pytest.skip(f"no {program} here: install the Debian package {package}")
+
+
 @pytest.fixture
-def tools(iphone_lab: Lab, iphone: Phone) -> Iterator[Libimobiledevice]:
+def tools(debian: None, iphone_lab: Lab, iphone: Phone) -> Iterator[Libimobiledevice]:
     iphone_lab.forget_records()
     iphone.forget_hosts()
     yield Libimobiledevice(iphone_lab, iphone)
@@ -61,7 +72,7 @@ def tools(iphone_lab: Lab, iphone: Phone) -> Iterator[Libimobiledevice]:
     iphone_lab.forget_records()
 
 
-def test_libimobiledevice_lists_every_phone(iphone_lab: Lab) -> None:
+def test_libimobiledevice_lists_every_phone(debian: None, iphone_lab: Lab) -> None:
     variables = environment(iphone_lab, f"UNIX:{iphone_lab.socket}")
     found = run(["idevice_id", "-l"], variables).stdout.split()
     assert sorted(found) == sorted(phone.udid for phone in iphone_lab.phones)
@@ -127,7 +138,7 @@ class GoIos:
     @contextmanager
     def tunnel(self) -> Iterator[None]:
         """Hold a tunnel to the phone."""
-        command = [self._program, "tunnel", "start", "--userspace", f"--udid={self._udid}"]
+        command: Command = [self._program, "tunnel", "start", "--userspace", f"--udid={self._udid}"]
         holding = subprocess.Popen(
             command,
             env=self.variables,
@@ -138,7 +149,7 @@ class GoIos:
         try:
             ends_s = time.monotonic() + _WAIT_S
             # Until it has come up, nobody answers.
-            asking = [self._program, "tunnel", "ls"]
+            asking: Command = [self._program, "tunnel", "ls"]
             while self._udid not in run(asking, self.variables, code=None).stdout:
                 assert time.monotonic() < ends_s
                 time.sleep(0.2)
@@ -175,7 +186,7 @@ def test_go_ios_reads_facts_battery_and_developer_mode(iphone: Phone, ios: GoIos
 
 
 def test_go_ios_launches_watches_and_kills_an_app(
-    iphone_lab: Lab, iphone: Phone, ios: GoIos, tmp_path: Path
+    debian: None, iphone_lab: Lab, iphone: Phone, ios: GoIos, tmp_path: Path
 ) -> None:
     ios("pair")
     tools = Libimobiledevice(iphone_lab, iphone)
