@@ -4,12 +4,13 @@ import hashlib
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from adbutils import AdbDevice
 from python_adbd import Daemon
 
-from distillfarm.agent.drivers.android import faults, files, transfer
+from distillfarm.agent.drivers.android import faults, files, shell, transfer
 from distillfarm.agent.drivers.android.faults import PhoneFault
 from distillfarm.agent.drivers.android.files import Cache, Entry
 from distillfarm.domain.errors import DeviceTimeout, DigestMismatch, InvalidRequest, NoCapacity
@@ -45,6 +46,43 @@ def test_what_was_used_longest_ago_goes_first(
     size_bytes: int, free_bytes: int, limit_bytes: int, dropped: tuple[Entry, ...] | None
 ) -> None:
     assert files.evictions([NEW, OLD, MIDDLE], size_bytes, free_bytes, limit_bytes) == dropped
+
+
+def test_of_many_files_only_the_missing_are_sent_and_one_question_finds_them(
+    phone: AdbDevice, cache: Cache, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"other")
+    there = cache.push(phone, model, "model.onnx")
+    sent: list[Path] = []
+    send = transfer.send
+
+    def sending(device: AdbDevice, source: Path, path: str, stall_s: float) -> None:
+        sent.append(source)
+        send(device, source, path, stall_s)
+
+    monkeypatch.setattr(transfer, "send", sending)
+    wanted = [(other, "other"), (model, "model.onnx")]
+    paths = cache.push_all(phone, wanted)
+    assert sent == [other]
+    assert paths[1] == there
+    assert Path(paths[0]).read_bytes() == b"other"
+    asked = counted(monkeypatch)
+    assert cache.push_all(phone, wanted) == paths
+    assert len(asked) == 1
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The commands that go to the phone from now on."""
+    asked: list[str] = []
+    run = shell.run
+
+    def running(device: AdbDevice, command: str, *rest: Any) -> shell.ShellResult:
+        asked.append(command)
+        return run(device, command, *rest)
+
+    monkeypatch.setattr(shell, "run", running)
+    return asked
 
 
 def test_a_file_arrives_under_its_digest_and_is_sent_once(

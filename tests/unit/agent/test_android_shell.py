@@ -1,5 +1,7 @@
 """The shell, its limits and the link, behind a real adb server."""
 
+import socket
+import subprocess
 import time
 from threading import Timer
 
@@ -88,6 +90,24 @@ def test_a_phone_that_is_not_there_is_gone_or_unreachable(adb: AdbClient) -> Non
     with pytest.raises(PhoneFault) as caught:
         link.reconnect(adb, "127.0.0.1:1", timeout_s=5)
     assert caught.value.fault is faults.UNREACHABLE
+
+
+def test_no_server_is_started_by_asking_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*_: object, **__: object) -> None:
+        raise AssertionError("a server was started")
+
+    monkeypatch.setattr(subprocess, "run", start)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = shell.adb_client(port=free.getsockname()[1])
+        for ask in (
+            lambda: link.states(nobody),
+            lambda: shell.run(nobody.device("R5CX"), "true"),
+            lambda: link.reconnect(nobody, "127.0.0.1:1", timeout_s=1.0),
+        ):
+            with pytest.raises(PhoneFault) as caught:
+                ask()
+            assert caught.value.fault is faults.NO_SERVER
 
 
 def test_a_restart_and_an_update_under_a_job_are_found(

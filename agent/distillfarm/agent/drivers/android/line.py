@@ -162,4 +162,6 @@ async def uncancelled(work: "asyncio.Future[_T]") -> _T:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
         await asyncio.wait([work])
+        # What became of it is nobody's any more.
+        _ = work.cancelled() or work.exception()
         raise

@@ -10,7 +10,8 @@ from distillfarm.agent.drivers.android.line import PhoneLine
 from distillfarm.agent.drivers.android.state import State
 
 _KEPT = 1000
-_TIMEOUT_S = 20.0
+# Five times what a slow phone takes; a silent one is found out by this.
+_TIMEOUT_S = 12.0
 
 
 class Looks:
