@@ -46,8 +46,10 @@ def under_test() -> PhoneUnderTest:
     try:
         phone.check()
     except NotThere as error:
-        pytest.fail(str(error), pytrace=False)
-    return phone
+        why = str(error)
+    else:
+        return phone
+    pytest.fail(why, pytrace=False)
 
 
 @pytest.fixture(scope="session")
