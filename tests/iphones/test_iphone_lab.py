@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,6 +44,8 @@ def by_hand() -> Iterator[tuple[subprocess.Popen[str], dict[str, str], list[str]
     finally:
         process.kill()
         process.communicate()
+        # Whoever is killed clears nothing away.
+        shutil.rmtree(Path(variables["HOME"]).parent, ignore_errors=True)
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
