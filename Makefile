@@ -71,6 +71,11 @@ hw-android: $(TEST_STAMP)  ## prove the Android side on a phone: SERIAL=..., als
 	DISTILLFARM_HW_SERIAL='$(SERIAL)' DISTILLFARM_HW_ADB_PORT='$(ADB_PORT)' DISTILLFARM_HW_ALLOW_REBOOT='$(ALLOW_REBOOT)' \
 	$(if $(RUNTIMES_DIR),DISTILLFARM_AGENT_RUNTIMES_DIR='$(RUNTIMES_DIR)') $(PYTEST) -v tests/hardware
 
+.PHONY: hw-ios
+hw-ios: $(TEST_STAMP)  ## prove the iPhone side on one: UDID=..., also APP=path/of/DistillfarmRunner.ipa; needs the extra `ios`
+	@[ -n "$(UDID)" ] || { echo "name the iPhone: make hw-ios UDID=... (distillfarm doctor lists them)" >&2; exit 2; }
+	DISTILLFARM_HW_UDID='$(UDID)' $(if $(APP),DISTILLFARM_AGENT_IPHONE_APP='$(APP)') $(PYTEST) -v tests/hardware/ios
+
 .PHONY: bench
 bench: $(TEST_STAMP)  ## the benchmarks, about 40 minutes; each prints a ratio against a peer or a limit
 	@for script in bench/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -21,12 +21,14 @@ from driver_conformance import (
     first_line,
     scripted_apps,
 )
+from iphone_station import SCRIPTS, TARGETS, Station
 
 from distillfarm.agent.drivers.android import jobs, shell
 from distillfarm.agent.drivers.android.driver import AndroidDriver
 from distillfarm.agent.drivers.android.line import PhoneLine
 from distillfarm.agent.drivers.android.settings_guard import SettingsGuard
 from distillfarm.agent.drivers.host.driver import PROGRAMS, HostDriver
+from distillfarm.agent.drivers.ios.driver import IosDriver
 from distillfarm.agent.phone_runtimes import RuntimeStore
 from distillfarm.agent.protocols import DeviceDriver
 from distillfarm.domain.hardware import parse_target
@@ -157,6 +159,18 @@ class TestAndroidDriver(PhoneDriverConformance):
             assert shell.run(device, search).text == ""
 
 
+@pytest.mark.phones
+class TestIosDriver(DeviceDriverConformance):
+    """On stand-in iPhones: iOS 16 over lockdown, 17.5 through its tunnel."""
+
+    @pytest.fixture
+    async def driver(self, station: Station) -> AsyncIterator[DeviceDriver]:
+        scripts = {name: station.script(name) for name in SCRIPTS}
+        driver = IosDriver(station.line, {**station.apps(), **scripts}, TARGETS)
+        yield driver
+        await driver.close()
+
+
 def test_every_registered_driver_is_tested_here() -> None:
-    tested = {"android": TestAndroidDriver, "host": TestHostDriver}
+    tested = {"android": TestAndroidDriver, "host": TestHostDriver, "ios": TestIosDriver}
     assert {each.name for each in entry_points(group="distillfarm.drivers")} == set(tested)

@@ -1,12 +1,14 @@
 """The runners keep what every ``Runner`` promises, on this computer and on a stand-in phone."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import cast
 
 import pytest
 from adbutils import AdbDevice
 from android_phone import Lab, Phone
+from launches import GOLDEN, info, request
 from runner_conformance import LitertConformance, OnHost, OnnxRuntimeConformance, OnPhone
 
 from distillfarm.agent.drivers.android import shell
@@ -15,8 +17,15 @@ from distillfarm.agent.drivers.android.driver import AndroidDriver
 from distillfarm.agent.drivers.android.line import PhoneLine
 from distillfarm.agent.drivers.android.settings_guard import SettingsGuard
 from distillfarm.agent.drivers.host.driver import HostDriver
+from distillfarm.agent.drivers.ios.job_files import decode_job, decode_result
+from distillfarm.agent.drivers.ios.job_files import lines as job_lines
 from distillfarm.agent.phone_runtimes import RuntimeStore
-from distillfarm.agent.protocols import DeviceDriver
+from distillfarm.agent.program.order import Order
+from distillfarm.agent.protocols import DeviceDriver, Exit, Launched
+from distillfarm.agent.runners.coreml import CoreMlRunner
+from distillfarm.domain.hardware import parse_target
+
+JOBS = GOLDEN.parent / "iphone_jobs"
 
 
 class OnThisComputer(OnHost):
@@ -70,6 +79,60 @@ class TestLitertRunnerOnPhone(OnStandIn, LitertConformance):
     pass
 
 
+class OneAnswer:
+    """A driver on which every launch says the same; keeps what it was asked for."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = list(lines)
+        self.launched: list[Order] = []
+
+    async def push(self, source: Path, name: str) -> str:
+        return f"cache/{name}"
+
+    async def launch(
+        self, app: str, arguments: Sequence[str], environment: Mapping[str, str], timeout_s: float
+    ) -> "OneAnswer":
+        self.launched.append(Order.from_arguments(arguments))
+        return self
+
+    clock_offset_s = None
+
+    async def lines(self) -> AsyncIterator[str]:
+        for line in self._lines:
+            yield line
+
+    async def wait(self) -> Exit:
+        return Exit(0, False, False, "")
+
+    async def kill(self) -> None:
+        pass
+
+
+class TestCoreMlRunner:
+    """Core ML runs on Apple's systems alone: what its app is to answer stands in a golden file."""
+
+    async def test_a_launch_is_what_the_app_told_and_claims_no_placement(self) -> None:
+        job = decode_job((JOBS / "job_coreml.json").read_bytes())
+        result = decode_result((JOBS / "result_coreml.json").read_bytes(), job)
+        driver = OneAnswer(job_lines(result.events))
+        asked, files = request(GOLDEN / "cnn.onnx", "coreml/cpu_and_neural_engine/npu")
+        runner, device = CoreMlRunner(), cast(DeviceDriver, driver)
+        prepared = await runner.prepare(device, asked, files)
+        launched = await runner.launch(device, asked, prepared)
+        assert isinstance(launched, Launched)
+        assert launched.launch.memory.peak_method == "physFootprint"
+        assert launched.launch.placements == ()
+        assert launched.window is None
+        (order,) = driver.launched
+        assert (order.runtime, order.delegate) == ("coreml", "cpu_and_neural_engine")
+        assert order.model == "cache/model.mlpackage.tar"
+
+    def test_a_device_that_was_not_tried_is_refused(self) -> None:
+        refusal = CoreMlRunner().refusal(info("onnxruntime/cpu"), parse_target("coreml/all/npu"))
+        assert refusal is not None
+        assert "is not offered by" in refusal
+
+
 def test_every_registered_runner_is_tested_here() -> None:
-    tested = {"onnxruntime", "litert"}
+    tested = {"onnxruntime", "litert", "coreml"}
     assert {each.name for each in entry_points(group="distillfarm.runners")} == tested

@@ -74,8 +74,7 @@ def doctor(*, connection: Connection, as_json: JsonOption = False) -> None:
         *_farm(connection),
         _disk(connection.state_dir),
         _power(_POWER_ZONES),
-        *_android(connection.state_dir),
-        *_tools(),
+        *_phones(connection.state_dir),
     ]
     if as_json:
         write(msgspec.json.encode(checks))
@@ -208,10 +207,21 @@ def _power(zones: Path) -> Check:
     return Check("power meter", State.OK, f"RAPL, {len(counters)} counters")
 
 
-def _android(state_dir: Path) -> Iterator[Check]:
-    """What the agent's Android side finds on this computer, as the agent is set up here."""
+def _phones(state_dir: Path) -> Iterator[Check]:
+    """What the agent's drivers of phones find on this computer, as the agent is set up here."""
     try:
-        checkup = importlib.import_module("distillfarm.agent.drivers.android.checkup")
+        settings = configure(AgentSettings, state_dir=state_dir)
+    except InvalidRequest as error:
+        remedy = "mend the environment's DISTILLFARM_AGENT_..."
+        yield Check("agent settings", State.FAIL, str(error), remedy)
+        return
+    for driver in ("android", "ios"):
+        yield from _checkup(driver, settings)
+
+
+def _checkup(driver: str, settings: AgentSettings) -> Iterator[Check]:
+    try:
+        checkup = importlib.import_module(f"distillfarm.agent.drivers.{driver}.checkup")
     except ImportError:
         # The line of the extra `agent` says what to do.
         return
@@ -220,18 +230,5 @@ def _android(state_dir: Path) -> Iterator[Check]:
         checkup.Grade.POOR: State.WARN,
         checkup.Grade.BAD: State.FAIL,
     }
-    try:
-        settings = configure(AgentSettings, state_dir=state_dir)
-    except InvalidRequest as error:
-        remedy = "mend the environment's DISTILLFARM_AGENT_..."
-        yield Check("agent settings", State.FAIL, str(error), remedy)
-        return
     for found in checkup.checkup(settings):
         yield Check(found.subject, states[found.grade], found.text, found.remedy)
-
-
-def _tools() -> Iterator[Check]:
-    for tool, purpose in (("usbmuxd", "iPhones"),):
-        path = shutil.which(tool)
-        finding = path or f"not found; not needed to measure on this computer, only for {purpose}"
-        yield Check(tool, State.OK, finding)

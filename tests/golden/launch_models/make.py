@@ -35,6 +35,8 @@ def main() -> None:
     """Write every model."""
     SHIPPED.mkdir(exist_ok=True)
     write_onnx(SHIPPED / "tiny.onnx", tiny())
+    image = np.linspace(-1, 1, 64, dtype=np.float32).reshape(1, 1, 8, 8)
+    np.savez(SHIPPED / "tiny.npz", allow_pickle=False, image=image)
     write_onnx(FOLDER / "cnn.onnx", cnn())
     write_onnx(FOLDER / "endless.onnx", endless())
     write_onnx(FOLDER / "growing.onnx", growing())

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from distillfarm.agent.protocols import DeviceDriver, Launched, LaunchFailure, Prepared
@@ -18,6 +19,8 @@ from distillfarm.domain.model import ArtifactRef, ModelFormat
 
 # One convolution and one activation, from tests/golden/launch_models/make.py.
 MODELS = Path(__file__).with_name("host") / "models"
+# For the first of them: on iPhones ONNX Runtime tells no shapes.
+INPUTS = MODELS / "tiny.npz"
 _RUNNERS: tuple[tuple[ProgramRunner, ModelFormat], ...] = (
     (OnnxRuntimeRunner(), ModelFormat.ONNX),
     (LitertRunner(), ModelFormat.TFLITE),
@@ -46,9 +49,14 @@ async def _probe(driver: DeviceDriver, target: Target) -> RuntimeSupport:
     path = MODELS / f"tiny{runner.suffix}"
     content = await asyncio.to_thread(path.read_bytes)
     artifact = ArtifactRef(digest_bytes(content), len(content), model_format, path.name)
-    request = JobRequest("probe", artifact, target, "*", _SPEC)
+    files, spec = {artifact.digest: path}, _SPEC
+    if model_format is ModelFormat.ONNX:
+        inputs_digest = digest_bytes(await asyncio.to_thread(INPUTS.read_bytes))
+        files[inputs_digest] = INPUTS
+        spec = replace(spec, inputs_digest=inputs_digest)
+    request = JobRequest("probe", artifact, target, "*", spec)
     try:
-        prepared = await runner.prepare(driver, request, {artifact.digest: path})
+        prepared = await runner.prepare(driver, request, files)
         return await _support(driver, runner, request, prepared)
     except _OF_ONE_TARGET as error:
         return RuntimeSupport(target, "", str(error))

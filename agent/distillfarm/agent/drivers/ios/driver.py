@@ -1,6 +1,7 @@
 """An iPhone as a device to measure on: made ready, what it is, its files, its launches."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,11 +29,11 @@ from distillfarm.agent.drivers.ios.protocol import (
 )
 from distillfarm.agent.drivers.ios.run import JobRun, PhoneRun, Start
 from distillfarm.agent.drivers.ios.state import State
-from distillfarm.agent.drivers.probe import MODELS, probe_targets
+from distillfarm.agent.drivers.probe import INPUTS, MODELS, probe_targets
 from distillfarm.agent.program.order import Order
 from distillfarm.agent.runners import reports
 from distillfarm.agent.runners.program import APP
-from distillfarm.domain.errors import DeviceOffline, InvalidRequest
+from distillfarm.domain.errors import DeviceOffline, InvalidRequest, MissingExtra
 from distillfarm.domain.hardware import DeviceInfo, Runtime, Target
 from distillfarm.profiles.catalog import shipped
 
@@ -192,9 +193,14 @@ class IosDriver:
         """
         if (self._told is None or not self._is_fresh(self._told)) and self._entered:
             model = MODELS / "tiny.onnx"
-            order = _TINY._replace(model=await self.push(model, model.name))
+            order = _TINY._replace(
+                model=await self.push(model, model.name),
+                inputs=await self.push(INPUTS, INPUTS.name),
+            )
             run = await self.launch(APP, order.to_arguments(), {}, _TINY_S)
-            await reports.follow(run)
+            # An app without the runtime tells how the phone fares all the same.
+            with contextlib.suppress(MissingExtra):
+                await reports.follow(run)
         state = await self.look()
         if state.app is not None and state.app.low_power_mode:
             raise PhoneFault(self.serial, faults.LOW_POWER, "its app was told so")

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,8 +27,9 @@ from distillfarm.agent.drivers.ios.protocol import (
 )
 from distillfarm.agent.program.order import Order
 from distillfarm.agent.protocols import Exit
-from distillfarm.agent.runners.reports import Event, RuntimeMissing
+from distillfarm.agent.runners.reports import Event, Finished, RuntimeMissing
 from distillfarm.domain.errors import Blame, DeviceFelled, MissingExtra, WrongState
+from distillfarm.domain.job import ColdStart
 
 _LOOK_S = 5.0
 _TAIL_CHARACTERS = 4096
@@ -36,6 +37,8 @@ _SIGKILL = 9
 # A report is written beside the death that it tells of.
 _REPORT_TRIES, _REPORT_PAUSE_S = 4, 0.5
 _MOST_STARTS = 2
+# Without trust or image nobody can ask, and both went with everything that ran.
+_NOTHING_RUNS = (faults.UNTRUSTED, faults.NO_IMAGE)
 _END_S = 15.0
 _NOBODY_ASKS_FOR_LINES = 2**31
 
@@ -119,8 +122,8 @@ class PhoneRun:
             await asyncio.wait([ending])
             raise
         except PhoneFault as error:
-            # With the link, iOS ends what was launched through it; the next launch ends the rest.
-            if error.blame is Blame.PHONE and error.fault is not faults.UNTRUSTED:
+            # What a lost link left running is ended by the next launch.
+            if error.blame is Blame.PHONE and error.fault not in _NOTHING_RUNS:
                 raise
         finally:
             self._gone = True
@@ -217,10 +220,24 @@ class JobRun(PhoneRun):
         """
         await self.wait()
         events = await self._events()
+        if self._was_colder(events):
+            # The app had nothing compiled yet, and has now.
+            self._exit = None
+            await self.begin()
+            await self.wait()
+            events = await self._events()
         if events and isinstance(events[-1], RuntimeMissing):
             raise MissingExtra(f"{events[-1].reason}; link it into the app, see docs/iphone.md")
         for line in job_files.lines(events):
             yield line
+
+    def _was_colder(self, events: Sequence[Event]) -> bool:
+        last = events[-1] if events else None
+        return (
+            isinstance(last, Finished)
+            and last.cold_start is ColdStart.FIRST_EVER
+            and self._order.cold != ColdStart.FIRST_EVER.value
+        )
 
     async def _to_its_end(self) -> Exit:
         while True:
@@ -244,7 +261,8 @@ class JobRun(PhoneRun):
             words = f"{before.build} became {identity.build}"
             raise PhoneFault(self._line.udid, faults.UPDATED, words) from lost
         if not await self._line.ask(ImageMounted()):
-            # It is gone after a restart, and only then.
+            # It is gone after a restart, and only then; so is the app.
+            self._gone = True
             fault = PhoneFault(self._line.udid, faults.REBOOTED, "its developer image is gone")
             raise DeviceFelled(str(fault)) from lost
         _log.warning("an interrupted launch is begun again", device=self._line.udid, why=str(lost))
