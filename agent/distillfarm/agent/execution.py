@@ -48,7 +48,8 @@ async def run_job(
     Raises:
         FarmError: the harness's fault, or inputs that do not belong to the model.
     """
-    waiting = Waiting(probed.attached.gates, probed.attached.patience_s)
+    attached = probed.attached
+    waiting = Waiting(attached.gates, attached.patience_s, attached.required_patience_s)
     job = _Job(probed, runner, assign.request, files, report, waiting)
     started_at_s, clock_s = time.time(), time.monotonic()
     await job.run()

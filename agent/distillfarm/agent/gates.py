@@ -64,11 +64,13 @@ class Waiting:
     """The patience of one job with its gates, spent over all its launches.
 
     When it is used up the launches go on unless a required gate is shut, and ``overrun`` says in
-    spite of what: a number with its circumstances is worth more than none.
+    spite of what: a number with its circumstances is worth more than none. Required gates have a
+    patience of their own: a phone takes minutes to cool down.
     """
 
     gates: Sequence[Gate]
-    patience_s: float = 20.0
+    patience_s: float = 10.0
+    required_patience_s: float = 10.0
     waited_s: float = 0.0
     overrun: dict[str, str] = field(default_factory=dict)
 
@@ -76,16 +78,16 @@ class Waiting:
         """Wait for all gates; gives the seconds that it took, the looking included.
 
         Raises:
-            GatesShut: the patience is used up and a required gate is shut.
+            GatesShut: the patience with a required gate is used up.
         """
         clock = asyncio.get_running_loop().time
         started = clock()
         while shut := await _closed(self.gates, driver):
-            if self.waited_s + clock() - started >= self.patience_s:
-                required = {each.name for each in self.gates if each.required} & shut.keys()
-                if required:
-                    reasons = {name: shut[name] for name in sorted(required)}
-                    raise GatesShut(reasons, self.waited_s + clock() - started)
+            waited_s = self.waited_s + clock() - started
+            required = {each.name for each in self.gates if each.required} & shut.keys()
+            if required and waited_s >= self.required_patience_s:
+                raise GatesShut({name: shut[name] for name in sorted(required)}, waited_s)
+            if not required and waited_s >= self.patience_s:
                 self.overrun.update(shut)
                 break
             await asyncio.sleep(_POLL_S)

@@ -220,7 +220,8 @@ class EnergyMeter(Protocol):
 class Attached:
     """A device that is there, with what its kind offers for measuring on it.
 
-    ``patience_s`` is how long the launches of one job may wait at the gates, all together.
+    ``patience_s`` is how long the launches of one job may wait at the gates, all together, and
+    ``required_patience_s`` at those that are required.
     ``health`` tells how it fares without disturbing what is measured there; None where there is
     nothing to tell.
     """
@@ -231,6 +232,7 @@ class Attached:
     meters: tuple[Meter, ...]
     energy: EnergyMeter
     patience_s: float = 10.0
+    required_patience_s: float = 10.0
     health: Callable[[], Awaitable[DeviceHealth]] | None = None
 
 

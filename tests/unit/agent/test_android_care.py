@@ -162,13 +162,14 @@ def test_phones_are_known_by_their_interfaces(tmp_path: Path) -> None:
         (looked(battery(10.0)), "battery"),
         (looked(awake=False), "screen"),
         (looked(busy_cores=2.5), "quiet"),
+        (looked(radios="radios on, Wi-Fi on"), "radios"),
     ],
 )
 async def test_a_gate_names_its_limit(shut: State, name: str) -> None:
     async def look(newer_than_s: float) -> State:
         return shut
 
-    reasons = {each.name: await each.closed(None) for each in gates.gates(look)}  # type: ignore[arg-type]
+    reasons = {each.name: await each.closed(None) for each in gates.gates(look, by_cable=True)}  # type: ignore[arg-type]
     assert [gate for gate, reason in reasons.items() if reason] == [name]
 
 
@@ -176,4 +177,12 @@ async def test_what_cannot_be_read_shuts_no_gate() -> None:
     async def look(newer_than_s: float) -> State:
         return state.parse("")
 
-    assert not any([await each.closed(None) for each in gates.gates(look)])  # type: ignore[arg-type]
+    assert not any([await each.closed(None) for each in gates.gates(look, by_cable=True)])  # type: ignore[arg-type]
+
+
+async def test_a_phone_on_the_network_may_have_its_radios_on() -> None:
+    async def look(newer_than_s: float) -> State:
+        return looked(radios="radios on, Wi-Fi on")
+
+    shut = [await each.closed(None) for each in gates.gates(look, by_cable=False)]  # type: ignore[arg-type]
+    assert not any(shut)

@@ -1,5 +1,6 @@
 """A job's stages: gates, launches, failures as data, and what is left behind."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -117,7 +118,10 @@ def assign(launches: int = 2) -> Assign:
 
 def probed(driver: DeviceDriver, gate: BusyGate | None = None) -> Probed:
     gates = (gate,) if gate else ()
-    return Probed(Attached("serial-1", driver, gates, (), CountingMeter(), patience_s=0.6), INFO)
+    attached = Attached(
+        "serial-1", driver, gates, (), CountingMeter(), patience_s=0.6, required_patience_s=1.5
+    )
+    return Probed(attached, INFO)
 
 
 async def test_every_launch_is_kept_and_energy_is_asked_for_all_windows(
@@ -193,8 +197,10 @@ async def test_a_required_gate_that_stays_shut_is_the_device_not_being_ready(
     driver: DeviceDriver,
 ) -> None:
     gate = BusyGate(10**6, "battery", required=True)
+    began_s = time.monotonic()
     with pytest.raises(DeviceNotReady, match="battery: somebody else works") as raised:
         await run_job(probed(driver, gate), ScriptedRunner(), assign(), {}, lambda *_: None)
+    assert time.monotonic() - began_s >= 1.5
     assert raised.value.retryable
     assert raised.value.blame is Blame.PHONE
 

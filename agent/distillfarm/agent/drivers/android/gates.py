@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from distillfarm.agent.drivers.android.state import State
+from distillfarm.agent.drivers.android.state import RADIOS_ON, State
 from distillfarm.agent.protocols import DeviceDriver, Gate
 
 Look = Callable[[float], Awaitable[State]]
@@ -33,14 +33,19 @@ class _StateGate:
         return self._judge(await self._look(_MOMENT_S))
 
 
-def gates(look: Look) -> tuple[Gate, ...]:
-    """All gates of one phone; a hot, slowed down or empty one is no phone to measure on."""
+def gates(look: Look, *, by_cable: bool) -> tuple[Gate, ...]:
+    """All gates of one phone; a hot, slowed down or empty one is no phone to measure on.
+
+    ``by_cable`` is whether its radios are to be off, which a phone on the network needs.
+    """
+    radios = (_StateGate("radios", look, radiating),) if by_cable else ()
     return (
         _StateGate("temperature", look, hot, required=True),
         _StateGate("throttling", look, throttled, required=True),
         _StateGate("battery", look, empty, required=True),
         _StateGate("screen", look, asleep),
         _StateGate("quiet", look, busy),
+        *radios,
     )
 
 
@@ -73,3 +78,8 @@ def busy(state: State) -> str | None:
     if state.busy_cores is None or state.busy_cores <= MOST_BUSY_CORES:
         return None
     return f"other work keeps {state.busy_cores:.1f} cores busy, limit {MOST_BUSY_CORES:g}"
+
+
+def radiating(state: State) -> str | None:
+    """Airplane mode was turned on before, and is off: radios take power and heat the phone."""
+    return "its radios are on" if state.radios.startswith(RADIOS_ON) else None

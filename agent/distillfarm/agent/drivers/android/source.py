@@ -165,12 +165,13 @@ class AndroidSource:
         attached = Attached(
             serial=serial,
             driver=driver,
-            gates=gates.gates(driver.look),
+            gates=gates.gates(driver.look, by_cable=not by_network),
             meters=meters(driver),
             energy=phone_energy(
                 serial, PhoneRails(line), PhoneGauge(line), settings.external_meters
             ),
-            patience_s=settings.phone_patience_s,
+            patience_s=settings.gate_patience_s,
+            required_patience_s=settings.phone_patience_s,
             health=fares,
         )
         return _Phone(attached, driver, time.monotonic())

@@ -8,6 +8,7 @@ from distillfarm.agent.drivers.android import readings
 from distillfarm.agent.drivers.android.readings import Battery, Temperature
 
 UNREADABLE = "unreadable"
+RADIOS_ON = "radios on"
 _LOOK_S = 0.3
 # Between the two looks lies more than the sleep: starting a program takes its time.
 _LOAD = "cat /proc/uptime; head -n 1 /proc/stat"
@@ -111,6 +112,6 @@ def _radios(output: str) -> str:
     airplane, wifi = [*output.split(), "", ""][:2]
     if airplane not in ("0", "1"):
         return ""
-    return ("airplane mode" if airplane == "1" else "radios on") + (
+    return ("airplane mode" if airplane == "1" else RADIOS_ON) + (
         ", Wi-Fi on" if wifi not in ("", "0", "null") else ""
     )

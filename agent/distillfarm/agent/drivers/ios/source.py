@@ -130,7 +130,8 @@ class IosSource:
             gates=gates.gates(driver.weather),
             meters=meters(driver),
             energy=UnmeasuredEnergy(),
-            patience_s=self._settings.phone_patience_s,
+            patience_s=self._settings.gate_patience_s,
+            required_patience_s=self._settings.phone_patience_s,
             health=fares,
         )
         return _Phone(attached, driver, time.monotonic())
