@@ -70,6 +70,12 @@ NO_SERVER = Fault(
     Blame.HARNESS,
     "install adb and start it by `adb start-server`; phones on Wi-Fi have to be connected again",
 )
+VANISHED = Fault(
+    "vanished",
+    Blame.HARNESS,
+    "the whole job was ended from outside on a phone that runs on: is there another agent, or a "
+    "person at its shell? run it again",
+)
 REBOOTED = Fault(
     "rebooted",
     Blame.PHONE,

@@ -114,8 +114,10 @@ class PhoneRun:
         words = final.errors.decode(errors="replace")
         if final.state is JobState.TIMED_OUT:
             return Exit(-_SIGKILL, False, True, words)
-        # The whole session was killed: nobody does that but Android, for memory.
-        code = _SIGNALLED + _SIGKILL if final.code is None else final.code
+        if final.code is None:
+            # For memory Android kills one process, and the session's leader tells of it.
+            raise PhoneFault(self._line.serial, faults.VANISHED, words)
+        code = final.code
         if code in _NO_PROGRAM:
             raise PhoneFault(self._line.serial, faults.classify_exit(code) or faults.UNKNOWN, words)
         if code <= _SIGNALLED:
