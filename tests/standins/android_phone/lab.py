@@ -94,8 +94,10 @@ class Lab:
                 raise NoPhone(f"{phone.name} at {phone.address}: {words}")
             self.adb.wait_for(phone.address, state="device", timeout=_START_S)
 
-    def heal(self, *phones: Phone) -> None:
+    def heal(self, *phones: Phone, kept: str = "") -> None:
         """Undo every fault of these phones, or of every one and the server; connect them anew.
+
+        What is ``kept`` stays on them, see ``Phone.heal``.
 
         Raises:
             NoPhone: one does not come back.
@@ -103,7 +105,7 @@ class Lab:
         if self._server is None:
             self.start_server()
         for phone in phones or self.phones:
-            phone.heal()
+            phone.heal(kept)
         self.connect(*phones)
 
     def _answers(self) -> bool:

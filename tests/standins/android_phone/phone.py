@@ -162,13 +162,16 @@ class Phone:
         """Undo ``fill_disk``."""
         (self.data / _FILLER).unlink(missing_ok=True)
 
-    def heal(self) -> None:
-        """Have it as it was after its first start, but for the boot id: sound, empty, at rest."""
+    def heal(self, kept: str = "") -> None:
+        """Have it as it was after its first start, but for the boot id: sound, empty, at rest.
+
+        What is ``kept`` of the names in /data/local/tmp stays there.
+        """
         self.restore_link()
         self.thaw()
         self.start_adbd()
         self._running.order("sweep")
-        for left in self.data.iterdir():
+        for left in [path for path in self.data.iterdir() if path.name != kept]:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         self.state.reset()
 
