@@ -121,7 +121,9 @@ class Station:
             lambda *_: App(flood, (flood,)),
             TARGETS,
         )
-        return replace(attached, driver=driver, gates=gates.gates(driver.look), meters=())
+        return replace(
+            attached, driver=driver, gates=gates.gates(driver.look, by_cable=False), meters=()
+        )
 
     def heal(self) -> None:
         """Have the phone sound again, and its link; what it keeps of ours stays."""
