@@ -61,6 +61,7 @@ class Station:
             "adb_start": False,
             "runtimes_dir": programs,
             "link_patience_s": LINK_PATIENCE_S,
+            "gate_patience_s": GATE_PATIENCE_S,
             "phone_patience_s": GATE_PATIENCE_S,
         }
         self.settings = AgentSettings(**(told | settings))  # type: ignore[arg-type]
