@@ -32,8 +32,8 @@ def main() -> int:
     """Run it; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="faults whose name holds this")
-    parser.add_argument("--detect-s", type=float, default=30.0, help="limit until it is noticed")
-    parser.add_argument("--recover-s", type=float, default=30.0, help="limit after the mending")
+    parser.add_argument("--detect-s", type=float, default=20.0, help="limit until it is noticed")
+    parser.add_argument("--recover-s", type=float, default=15.0, help="limit after the mending")
     options = parser.parse_args()
     chosen = [each for each in FAULTS if options.only in each.name]
     table = Table(title=f"faults on a stand-in phone; link patience {LINK_PATIENCE_S:g} s")

@@ -7,6 +7,7 @@ import pytest
 import typer
 
 from distillfarm.agent.drivers.android import faults
+from distillfarm.agent.drivers.fault import Fault
 from distillfarm.agent.settings import AgentSettings
 from distillfarm.cli.main import app
 
@@ -69,7 +70,7 @@ def android_guide() -> str:
 
 
 def test_the_guide_of_android_has_every_fault_with_whose_it_is() -> None:
-    known = [each for each in vars(faults).values() if isinstance(each, faults.Fault)]
+    known = [each for each in vars(faults).values() if isinstance(each, Fault)]
     assert len(known) > 10
     no_program = faults.classify_exit(127)
     assert no_program is not None

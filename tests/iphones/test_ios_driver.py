@@ -9,9 +9,9 @@ from iphone_phone import Phone, Thermal, Trust
 from iphone_station import STRIKABLE, Station, impatient, station
 from launches import GOLDEN
 
+from distillfarm.agent.drivers.fault import Fault, PhoneFault
 from distillfarm.agent.drivers.ios import faults
 from distillfarm.agent.drivers.ios.apps import BUNDLE
-from distillfarm.agent.drivers.ios.faults import Fault, PhoneFault
 from distillfarm.agent.drivers.ios.meters import UNMEASURED
 from distillfarm.agent.gates import GatesShut
 from distillfarm.domain.errors import Blame, DeviceFelled

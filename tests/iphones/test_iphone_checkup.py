@@ -7,7 +7,8 @@ import pytest
 from iphone_phone import Trust
 from iphone_station import Station, station
 
-from distillfarm.agent.drivers.ios.checkup import Finding, Grade, checkup
+from distillfarm.agent.drivers.finding import Finding, Grade
+from distillfarm.agent.drivers.ios.checkup import checkup
 from distillfarm.agent.settings import AgentSettings
 
 __all__ = ["station"]

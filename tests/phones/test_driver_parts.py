@@ -12,10 +12,10 @@ from adbutils import AdbClient, AdbDevice
 from android_phone import Lab, Phone
 
 from distillfarm.agent.drivers.android import commands, faults, jobs, link, shell, transfer
-from distillfarm.agent.drivers.android.faults import Fault, PhoneFault
 from distillfarm.agent.drivers.android.files import Cache
 from distillfarm.agent.drivers.android.jobs import Job, JobState
 from distillfarm.agent.drivers.android.settings_guard import SettingsGuard
+from distillfarm.agent.drivers.fault import Fault, PhoneFault
 from distillfarm.domain.errors import DeviceTimeout, NoCapacity
 
 FOLDER = "/data/local/tmp/jobs"

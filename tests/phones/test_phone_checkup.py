@@ -10,8 +10,9 @@ from android_phone import Lab, Phone
 from python_adbd import Daemon
 
 from distillfarm.agent.drivers.android import shell, state
-from distillfarm.agent.drivers.android.checkup import Finding, Grade, checkup
+from distillfarm.agent.drivers.android.checkup import checkup
 from distillfarm.agent.drivers.android.source import charge_history
+from distillfarm.agent.drivers.finding import Finding, Grade
 from distillfarm.agent.settings import AgentSettings
 
 WEEKS_S = 30 * 86400.0

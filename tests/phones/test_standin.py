@@ -15,6 +15,7 @@ from adbutils import AdbClient, AdbDevice
 from android_phone import IDENTITIES, Lab, Phone, network
 
 from distillfarm.agent.drivers.android import facts, faults, link, readings, shell, state
+from distillfarm.agent.drivers.fault import PhoneFault
 from distillfarm.domain.errors import DeviceTimeout
 from distillfarm.domain.hardware import Chipset, Cluster, Gpu
 
@@ -340,7 +341,7 @@ def test_a_killed_daemon_comes_back_by_itself_and_a_stopped_one_does_not(
     assert "98765" in shell.run(device, "ps -A -o ARGS").text
     phone.stop_adbd()
     time.sleep(2)
-    with pytest.raises(faults.PhoneFault):
+    with pytest.raises(PhoneFault):
         link.reconnect(adb, phone.address, 3.0)
     phone.start_adbd()
     link.reconnect(adb, phone.address)

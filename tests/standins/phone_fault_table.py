@@ -13,7 +13,7 @@ from distillfarm.domain.measurement import Outcome
 
 _HOT_C, _EMPTY_PERCENT = 45.0, 10
 # The agent gives an answer eight seconds before it wonders.
-_GLITCH_S, _LONG_S = 3.0, 12.0
+_GLITCH_S, _LONG_S = 3.0, 10.0
 # Long enough to be struck in the middle.
 _SAMPLING: Mapping[str, object] = {"iterations": 10**6, "max_sampling_s": 2.0, "max_warmup": 0}
 

@@ -41,8 +41,10 @@ def ready_programs() -> Path:
                 _distillfarm(store, "fetch", name, "--version", version(package))
         out = folder / "runner"
         _run(
-            ["make", "-s", "-C", str(ROOT / "agent/phone/android")]
-            + [f"FLAVOUR={FLAVOUR}", f"PYTHON={sys.executable}", f"OUT={out}"]
+            [
+                *("make", "-s", "-C", str(ROOT / "agent/phone/android")),
+                *(f"FLAVOUR={FLAVOUR}", f"PYTHON={sys.executable}", f"OUT={out}"),
+            ]
         )
         # The same version with other content is what a developer makes with every edit.
         built = str(out / _RUNNER)

@@ -50,19 +50,17 @@ async def observe(station: Station, fault: Fault) -> Observed:
     with _heard() as said:
         result, struck_s, mended_s = await _happen(station, fault, probed)
         ended_s = time.monotonic()
-    away, back = (
-        [at_s for at_s, event in said if event == word and at_s >= struck_s]
-        for word in (_AWAY, _BACK)
-    )
-    survived = Ending.of(result) == Ending(Outcome.OK)
-    if survived:
-        recovered_s = back[-1] - (mended_s or away[0]) if back else 0.0
-    elif result.measurement is not None:
-        recovered_s = 0.0
-    else:
-        mended_s = await _do(station, fault.mend)
-        async with probed.attached.driver:
-            recovered_s = time.monotonic() - mended_s
+        away, back = (
+            [at_s for at_s, event in said if event == word and at_s >= struck_s]
+            for word in (_AWAY, _BACK)
+        )
+        survived = Ending.of(result) == Ending(Outcome.OK)
+        if result.measurement is None:
+            mended_s = await _do(station, fault.mend)
+            async with probed.attached.driver:
+                recovered_s = time.monotonic() - mended_s
+        else:
+            recovered_s = back[-1] - (mended_s or away[0]) if back else 0.0
     seen = Observed(
         result,
         None if survived and not away else min([*away, ended_s]) - struck_s,

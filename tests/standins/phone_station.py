@@ -30,7 +30,7 @@ from distillfarm.domain.measurement import Measurement
 
 TARGETS = tuple(map(parse_target, ("onnxruntime/cpu", "litert/none")))
 # A job waits so long for a phone that is away, and so long for one that is hot.
-LINK_PATIENCE_S, GATE_PATIENCE_S = 6.0, 2.0
+LINK_PATIENCE_S, GATE_PATIENCE_S = 10.0, 2.0
 _SETTINGS = (
     ("global", "airplane_mode_on"),
     ("global", "stay_on_while_plugged_in"),

@@ -9,8 +9,9 @@ import pytest
 from launches import GOLDEN, LEASE, arrays, request
 from runner_conformance import IMAGES, logits
 
+from distillfarm.agent.drivers.finding import Grade
 from distillfarm.agent.drivers.ios import usbmux
-from distillfarm.agent.drivers.ios.checkup import Grade, checkup
+from distillfarm.agent.drivers.ios.checkup import checkup
 from distillfarm.agent.drivers.ios.driver import IosDriver
 from distillfarm.agent.drivers.ios.meters import UNMEASURED
 from distillfarm.agent.drivers.ios.source import IosSource

@@ -6,10 +6,11 @@ import pytest
 
 from distillfarm.agent.drivers.android import care, gates, state
 from distillfarm.agent.drivers.android.care import ChargeHistory
-from distillfarm.agent.drivers.android.checkup import Finding, Grade, fitness, unlisted
+from distillfarm.agent.drivers.android.checkup import fitness, unlisted
 from distillfarm.agent.drivers.android.readings import Battery, Temperature
 from distillfarm.agent.drivers.android.state import State
 from distillfarm.agent.drivers.android.usb import UsbPhone, usb_phones
+from distillfarm.agent.drivers.finding import Finding, Grade
 
 DAY_S = 86400.0
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from distillfarm.agent.drivers.android import faults
-from distillfarm.agent.drivers.android.faults import Fault, PhoneFault
+from distillfarm.agent.drivers.fault import Fault, PhoneFault
 from distillfarm.domain.errors import Blame, DeviceOffline
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "android"

@@ -11,8 +11,8 @@ from adbutils import AdbDevice
 from python_adbd import Daemon
 
 from distillfarm.agent.drivers.android import faults, files, shell, transfer
-from distillfarm.agent.drivers.android.faults import PhoneFault
 from distillfarm.agent.drivers.android.files import Cache, Entry
+from distillfarm.agent.drivers.fault import PhoneFault
 from distillfarm.domain.errors import DeviceTimeout, DigestMismatch, InvalidRequest, NoCapacity
 
 OLD, MIDDLE, NEW = (Entry(letter * 64, used_s, 10) for used_s, letter in enumerate("abc"))

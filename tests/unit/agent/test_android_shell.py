@@ -10,8 +10,8 @@ from adbutils import AdbClient, AdbDevice
 from python_adbd import Daemon
 
 from distillfarm.agent.drivers.android import facts, faults, link, shell
-from distillfarm.agent.drivers.android.faults import PhoneFault
 from distillfarm.agent.drivers.android.link import Baseline
+from distillfarm.agent.drivers.fault import PhoneFault
 from distillfarm.domain.errors import DeviceTimeout, InvalidRequest
 
 

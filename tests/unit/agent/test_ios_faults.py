@@ -2,8 +2,9 @@
 
 import pytest
 
+from distillfarm.agent.drivers.fault import Fault, PhoneFault
 from distillfarm.agent.drivers.ios import faults
-from distillfarm.agent.drivers.ios.faults import Fault, PhoneFault, classify
+from distillfarm.agent.drivers.ios.faults import classify
 from distillfarm.domain.errors import Blame
 
 

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 import pytest
 from scripted_usbmuxd import scripted_usbmuxd
 
+from distillfarm.agent.drivers.fault import PhoneFault
 from distillfarm.agent.drivers.ios import faults, line
-from distillfarm.agent.drivers.ios.faults import PhoneFault
 from distillfarm.agent.drivers.ios.line import PhoneLine
 from distillfarm.agent.drivers.ios.protocol import End, FindApp, Identify, ImageMounted, Look
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from distillfarm.agent.drivers.fault import Fault
+from distillfarm.agent.drivers.finding import Grade
 from distillfarm.agent.drivers.ios import care, checkup, crashes, faults, gates, preflight
 from distillfarm.agent.drivers.ios.apps import read_package
-from distillfarm.agent.drivers.ios.checkup import Grade
 from distillfarm.agent.drivers.ios.crashes import Cause
 from distillfarm.agent.drivers.ios.facts import device_info
 from distillfarm.agent.drivers.ios.files import digest_of, evictions
@@ -103,7 +104,7 @@ def test_a_system_without_a_phone_around_it_is_emulated() -> None:
         ({"developer_mode": False, "version": "15.8"}, None),
     ],
 )
-def test_what_a_person_has_to_do_first(told: dict[str, object], fault: faults.Fault | None) -> None:
+def test_what_a_person_has_to_do_first(told: dict[str, object], fault: Fault | None) -> None:
     assert preflight.obstacle(identity(**told)) is fault
 
 

@@ -4,8 +4,6 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from adbutils import AdbClient
@@ -15,6 +13,8 @@ from distillfarm.agent.drivers.android.apps import RUNNER
 from distillfarm.agent.drivers.android.gates import LEAST_PERCENT, WARMEST_C
 from distillfarm.agent.drivers.android.source import charge_history
 from distillfarm.agent.drivers.android.usb import UsbPhone, usb_phones
+from distillfarm.agent.drivers.fault import PhoneFault
+from distillfarm.agent.drivers.finding import Finding, Grade
 from distillfarm.agent.phone_runtimes import Flavour, RuntimeStore, catalog
 from distillfarm.agent.settings import AgentSettings
 from distillfarm.domain.errors import DeviceOffline, DeviceTimeout, DigestMismatch
@@ -23,24 +23,6 @@ _FOLDER = "/data/local/tmp"
 _LITTLE_BYTES, _NO_BYTES = 2**30, 2**28
 _DAY_S = 86400.0
 _RUNTIMES = ("onnxruntime", "litert")
-
-
-class Grade(Enum):
-    """How bad a finding is: BAD keeps something from working, POOR will sooner or later."""
-
-    GOOD = "good"
-    POOR = "poor"
-    BAD = "bad"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at; ``remedy`` is empty where nothing is to be done."""
-
-    subject: str
-    grade: Grade
-    text: str
-    remedy: str = ""
 
 
 def checkup(settings: AgentSettings) -> Iterator[Finding]:
@@ -71,7 +53,7 @@ def checkup(settings: AgentSettings) -> Iterator[Finding]:
     client = shell.adb_client(port=settings.adb_port)
     try:
         listed = link.states(client)
-    except faults.PhoneFault as error:
+    except PhoneFault as error:
         yield Finding("adb server", Grade.BAD, str(error), error.fault.remedy)
         return
     yield Finding(

@@ -15,7 +15,6 @@ from distillfarm.agent.drivers.android import (
     transfer,
 )
 from distillfarm.agent.drivers.android.apps import Apps
-from distillfarm.agent.drivers.android.faults import PhoneFault
 from distillfarm.agent.drivers.android.files import Cache
 from distillfarm.agent.drivers.android.line import PhoneLine, uncancelled
 from distillfarm.agent.drivers.android.looks import Looks
@@ -23,6 +22,7 @@ from distillfarm.agent.drivers.android.run import PhoneRun
 from distillfarm.agent.drivers.android.settings_guard import SettingsGuard
 from distillfarm.agent.drivers.android.starting import Beginning
 from distillfarm.agent.drivers.android.state import State
+from distillfarm.agent.drivers.fault import PhoneFault
 from distillfarm.agent.drivers.probe import probe_targets
 from distillfarm.domain.errors import DeviceOffline, DeviceTimeout, InvalidRequest
 from distillfarm.domain.hardware import DeviceInfo, Target

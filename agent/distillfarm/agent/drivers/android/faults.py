@@ -6,19 +6,9 @@ until its remedy was applied; a fault of the model is the outcome of its measure
 """
 
 import re
-from dataclasses import dataclass
 
-from distillfarm.domain.errors import Blame, DeviceOffline, NoCapacity
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One kind of failure; ``remedy`` is one line for the operator."""
-
-    name: str
-    blame: Blame
-    remedy: str
-
+from distillfarm.agent.drivers.fault import Fault
+from distillfarm.domain.errors import Blame, NoCapacity
 
 UNAUTHORIZED = Fault(
     "unauthorized",
@@ -106,15 +96,6 @@ _WORDS = tuple(
 )
 _SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 11: "SIGSEGV"}
 _SHELL_OF_SIGNAL = 128
-
-
-class PhoneFault(DeviceOffline):
-    """A phone cannot be used now; ``fault`` says whose fault that is and what helps."""
-
-    def __init__(self, serial: str, fault: Fault, words: str) -> None:
-        super().__init__(f"{serial}: {fault.name}: {words.strip() or 'no word'}; {fault.remedy}")
-        self.fault = fault
-        self.blame = fault.blame
 
 
 class PhoneFull(NoCapacity):

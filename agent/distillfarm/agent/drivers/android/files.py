@@ -16,7 +16,8 @@ from pathlib import Path
 from adbutils import AdbDevice
 
 from distillfarm.agent.drivers.android import faults, readings, shell, transfer
-from distillfarm.agent.drivers.android.faults import PhoneFault, PhoneFull
+from distillfarm.agent.drivers.android.faults import PhoneFull
+from distillfarm.agent.drivers.fault import PhoneFault
 from distillfarm.domain.errors import DigestMismatch, InvalidRequest, NoCapacity
 
 CACHE = "/data/local/tmp/distillfarm"

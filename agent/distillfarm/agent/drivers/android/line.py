@@ -11,9 +11,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 import structlog
 from adbutils import AdbClient, AdbDevice
 
-from distillfarm.agent.drivers.android import faults, link
-from distillfarm.agent.drivers.android.faults import PhoneFault
+from distillfarm.agent.drivers.android import link
 from distillfarm.agent.drivers.android.link import Baseline
+from distillfarm.agent.drivers.fault import Fault, PhoneFault
 from distillfarm.domain.errors import Blame, DeviceOffline, DeviceTimeout, FarmError
 
 # Longer than a restart of adb's server or a glitch of the network, shorter than a lease's worth.
@@ -59,7 +59,7 @@ class PhoneLine:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=serial)
 
     @property
-    def lost(self) -> faults.Fault | None:
+    def lost(self) -> Fault | None:
         """For what the phone was given up; nothing is asked of it until ``settle``."""
         return self._lost.fault if self._lost else None
 
@@ -143,7 +143,7 @@ class PhoneLine:
                 lost=str(lost),
             )
 
-    async def _diagnose(self) -> faults.Fault | None:
+    async def _diagnose(self) -> Fault | None:
         return await self._thread(lambda: link.diagnose(self._client, self.serial, self.before))
 
     async def _connect_again(self) -> None:

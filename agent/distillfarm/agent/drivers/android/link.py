@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from adbutils import AdbClient, AdbDevice, AdbError
 
 from distillfarm.agent.drivers.android import facts, faults, readings, shell
-from distillfarm.agent.drivers.android.faults import Fault, PhoneFault
+from distillfarm.agent.drivers.fault import Fault, PhoneFault
 from distillfarm.domain.errors import DeviceTimeout
 
 _PROBE_TIMEOUT_S = 5.0

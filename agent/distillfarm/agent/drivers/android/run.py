@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from distillfarm.agent.drivers.android import faults, jobs
-from distillfarm.agent.drivers.android.faults import PhoneFault
 from distillfarm.agent.drivers.android.jobs import Job, JobState, News
 from distillfarm.agent.drivers.android.line import PhoneLine, uncancelled
+from distillfarm.agent.drivers.fault import PhoneFault
 from distillfarm.agent.protocols import Exit
 from distillfarm.domain.errors import DeviceFelled
 

@@ -19,7 +19,7 @@ from adbutils import (
 )
 
 from distillfarm.agent.drivers.android import faults
-from distillfarm.agent.drivers.android.faults import PhoneFault
+from distillfarm.agent.drivers.fault import PhoneFault
 from distillfarm.domain.errors import DeviceTimeout, InvalidRequest
 
 OUTPUT_BYTES = 4 * 2**20

@@ -15,12 +15,12 @@ from distillfarm.agent.drivers.android import faults, gates, link, shell
 from distillfarm.agent.drivers.android.apps import stored_apps
 from distillfarm.agent.drivers.android.care import ChargeHistory, health
 from distillfarm.agent.drivers.android.driver import AndroidDriver
-from distillfarm.agent.drivers.android.faults import PhoneFault
 from distillfarm.agent.drivers.android.hub import reviver
 from distillfarm.agent.drivers.android.line import PhoneLine
 from distillfarm.agent.drivers.android.meters import meters
 from distillfarm.agent.drivers.android.power import PhoneGauge, PhoneRails
 from distillfarm.agent.drivers.android.settings_guard import SettingsGuard
+from distillfarm.agent.drivers.fault import PhoneFault
 from distillfarm.agent.meters.phone import phone_energy
 from distillfarm.agent.phone_runtimes import RuntimeStore
 from distillfarm.agent.protocols import Attached

@@ -13,7 +13,8 @@ from typing import BinaryIO
 from adbutils import AdbDevice
 
 from distillfarm.agent.drivers.android import faults, shell
-from distillfarm.agent.drivers.android.faults import PhoneFault, PhoneFull
+from distillfarm.agent.drivers.android.faults import PhoneFull
+from distillfarm.agent.drivers.fault import PhoneFault
 from distillfarm.domain.errors import DeviceTimeout
 
 # Longer than a glitch of the network, which adb outlives.

@@ -4,12 +4,11 @@ import asyncio
 import importlib.util
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from enum import Enum
 
+from distillfarm.agent.drivers.fault import PhoneFault
+from distillfarm.agent.drivers.finding import Finding, Grade
 from distillfarm.agent.drivers.ios import care, faults, usbmux
 from distillfarm.agent.drivers.ios.apps import Package, PhoneApp, farm_app
-from distillfarm.agent.drivers.ios.faults import PhoneFault
 from distillfarm.agent.drivers.ios.gates import LEAST_PERCENT, WARMEST_C
 from distillfarm.agent.drivers.ios.line import PhoneLine
 from distillfarm.agent.drivers.ios.preflight import obstacle
@@ -31,24 +30,6 @@ _DAY_S = 86400.0
 # A free account's profiles last a week: https://developer.apple.com/support/compare-memberships
 _SOON_S = 3 * _DAY_S
 _PATIENCE_S = 0.0
-
-
-class Grade(Enum):
-    """How bad a finding is: BAD keeps something from working, POOR will sooner or later."""
-
-    GOOD = "good"
-    POOR = "poor"
-    BAD = "bad"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at; ``remedy`` is empty where nothing is to be done."""
-
-    subject: str
-    grade: Grade
-    text: str
-    remedy: str = ""
 
 
 def checkup(settings: AgentSettings) -> Iterator[Finding]:

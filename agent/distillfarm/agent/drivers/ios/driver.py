@@ -11,9 +11,9 @@ from typing import Self
 
 import structlog
 
+from distillfarm.agent.drivers.fault import PhoneFault
 from distillfarm.agent.drivers.ios import facts, faults, preflight
 from distillfarm.agent.drivers.ios.apps import Apps, PhoneApp
-from distillfarm.agent.drivers.ios.faults import PhoneFault
 from distillfarm.agent.drivers.ios.files import DOCUMENTS, JOBS, Cache
 from distillfarm.agent.drivers.ios.job_files import Conditions, ResultFile, Thermal
 from distillfarm.agent.drivers.ios.line import PhoneLine

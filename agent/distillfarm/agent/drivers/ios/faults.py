@@ -8,19 +8,9 @@ the outcome of its measurement.
 """
 
 import re
-from dataclasses import dataclass
 
-from distillfarm.domain.errors import Blame, DeviceOffline
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One kind of failure; ``remedy`` is one line for the operator."""
-
-    name: str
-    blame: Blame
-    remedy: str
-
+from distillfarm.agent.drivers.fault import Fault
+from distillfarm.domain.errors import Blame
 
 NO_USBMUXD = Fault(
     "no usbmuxd",
@@ -150,15 +140,6 @@ _CUT_KINDS = re.compile(
     r"Connection|Terminated|IncompleteRead|EOF|BrokenPipe|Mux|Closed|NotConnected|"
     r"BadDev|NoDeviceConnected|DeviceNotFound|^SSL|^OSError$|QueueShutDown"
 )
-
-
-class PhoneFault(DeviceOffline):
-    """An iPhone cannot be used now; ``fault`` says whose fault that is and what helps."""
-
-    def __init__(self, udid: str, fault: Fault, words: str) -> None:
-        super().__init__(f"{udid}: {fault.name}: {words.strip() or 'no word'}; {fault.remedy}")
-        self.fault = fault
-        self.blame = fault.blame
 
 
 def classify(kind: str, words: str, listed: bool | None) -> Fault:

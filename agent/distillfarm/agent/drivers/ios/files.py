@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from distillfarm.agent.drivers.fault import PhoneFault
 from distillfarm.agent.drivers.ios import faults
-from distillfarm.agent.drivers.ios.faults import PhoneFault
 from distillfarm.agent.drivers.ios.line import PhoneLine
 from distillfarm.agent.drivers.ios.protocol import (
     FetchFile,

@@ -15,8 +15,8 @@ from typing import TypeVar, cast
 import msgspec
 import structlog
 
+from distillfarm.agent.drivers.fault import PhoneFault
 from distillfarm.agent.drivers.ios import faults, usbmux
-from distillfarm.agent.drivers.ios.faults import PhoneFault
 from distillfarm.agent.drivers.ios.protocol import (
     LONGEST_LINE_BYTES,
     AnyQuestion,

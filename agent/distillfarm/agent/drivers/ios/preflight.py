@@ -2,9 +2,9 @@
 
 import structlog
 
+from distillfarm.agent.drivers.fault import Fault, PhoneFault
 from distillfarm.agent.drivers.ios import faults
 from distillfarm.agent.drivers.ios.apps import Apps, PhoneApp
-from distillfarm.agent.drivers.ios.faults import Fault, PhoneFault
 from distillfarm.agent.drivers.ios.line import PhoneLine
 from distillfarm.agent.drivers.ios.protocol import FindApp, Identity, InstallApp, MountImage
 

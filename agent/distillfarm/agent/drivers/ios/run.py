@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import structlog
 
+from distillfarm.agent.drivers.fault import PhoneFault
 from distillfarm.agent.drivers.ios import crashes, faults, job_files
 from distillfarm.agent.drivers.ios.apps import PhoneApp
-from distillfarm.agent.drivers.ios.faults import PhoneFault
 from distillfarm.agent.drivers.ios.files import DOCUMENTS, JOBS, digest_of, duration_s
 from distillfarm.agent.drivers.ios.job_files import JobFile, ResultFile
 from distillfarm.agent.drivers.ios.line import ANSWER_S, PhoneLine
