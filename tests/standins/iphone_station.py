@@ -37,9 +37,16 @@ TARGETS = (parse_target("onnxruntime"), parse_target("litert"), parse_target("co
 class Station:
     """One phone of a lab with what an agent puts beside it."""
 
-    def __init__(self, lab: Lab, phone: Phone, folder: Path, patience_s: float = 20.0) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        phone: Phone,
+        folder: Path,
+        patience_s: float = 20.0,
+        line: PhoneLine | None = None,
+    ) -> None:
         self.lab, self.phone, self.folder = lab, phone, folder
-        self.line = PhoneLine(phone.udid, str(lab.socket), patience_s=patience_s)
+        self.line = line or PhoneLine(phone.udid, str(lab.socket), patience_s=patience_s)
         self.driver = IosDriver(self.line, self.apps(), TARGETS)
         self.attached = Attached(
             serial=phone.udid,
@@ -84,12 +91,20 @@ class Station:
 
     async def mid_launch(self, limit_s: float = 60.0) -> None:
         """Wait until a launch takes its samples."""
-        folder = self.phone.container(BUNDLE) / "Documents" / "jobs"
         ends_s = time.monotonic() + limit_s
-        while not any('"first"' in text for text in _texts(folder)):
+        while all((self._jobs / name / "result.json").exists() for name in self.sampled()):
             if time.monotonic() > ends_s:
                 raise TimeoutError("no launch came so far")
             await asyncio.sleep(0.02)
+
+    def sampled(self) -> frozenset[str]:
+        """The launches that have taken a sample, by the names of their folders on the phone."""
+        told = self._jobs.glob("*/status.json")
+        return frozenset(path.parent.name for path in told if '"first"' in _text(path))
+
+    @property
+    def _jobs(self) -> Path:
+        return self.phone.container(BUNDLE) / "Documents" / "jobs"
 
     @asynccontextmanager
     async def struck(self, blow: Callable[[], None]) -> AsyncIterator[None]:
@@ -106,15 +121,12 @@ class Station:
             await striking
 
 
-def _texts(folder: Path) -> list[str]:
-    found = []
-    for path in folder.glob("*/status.json"):
-        try:
-            if not (path.parent / "result.json").exists():
-                found.append(path.read_text())
-        except OSError:
-            continue
-    return found
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        # The agent removes what it has read.
+        return ""
 
 
 def keep_images(home: Path) -> None:
