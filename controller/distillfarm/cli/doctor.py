@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import typer
 from rich.text import Text
 
-from distillfarm.agent.settings import AgentSettings
 from distillfarm.cli import formats
 from distillfarm.cli.connection import connected, run
 from distillfarm.cli.console import harmless, output, write
@@ -24,6 +24,9 @@ from distillfarm.cli.options import Connection, JsonOption, with_connection
 from distillfarm.cli.servers import configure
 from distillfarm.domain.errors import FarmError, InvalidRequest
 from distillfarm.domain.hardware import Device, DeviceStatus
+
+if TYPE_CHECKING:
+    from distillfarm.agent.settings import AgentSettings
 
 _NEEDED_FOR = {
     "agent": "measuring on this computer",
@@ -209,6 +212,9 @@ def _power(zones: Path) -> Check:
 
 def _phones(state_dir: Path) -> Iterator[Check]:
     """What the agent's drivers of phones find on this computer, as the agent is set up here."""
+    # Settings load more than a command line that asks for help needs.
+    from distillfarm.agent.settings import AgentSettings  # noqa: PLC0415
+
     try:
         settings = configure(AgentSettings, state_dir=state_dir)
     except InvalidRequest as error:
@@ -219,7 +225,7 @@ def _phones(state_dir: Path) -> Iterator[Check]:
         yield from _checkup(driver, settings)
 
 
-def _checkup(driver: str, settings: AgentSettings) -> Iterator[Check]:
+def _checkup(driver: str, settings: "AgentSettings") -> Iterator[Check]:
     try:
         checkup = importlib.import_module(f"distillfarm.agent.drivers.{driver}.checkup")
     except ImportError:
