@@ -63,7 +63,8 @@ async def observe(station: Station, fault: Fault) -> Observed:
             recovered_s = back[-1] - (mended_s or away[0]) if back else 0.0
     seen = Observed(
         result,
-        None if survived and not away else min([*away, ended_s]) - struck_s,
+        # A loss that was over when it was looked into is told by the second word alone.
+        None if survived and not back else min([*away, *back, ended_s]) - struck_s,
         max(0.0, recovered_s),
         await _left(station),
         station.settings_now() == before,
