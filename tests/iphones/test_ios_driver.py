@@ -14,7 +14,7 @@ from distillfarm.agent.drivers.ios import faults
 from distillfarm.agent.drivers.ios.apps import BUNDLE
 from distillfarm.agent.drivers.ios.meters import UNMEASURED
 from distillfarm.agent.gates import GatesShut
-from distillfarm.domain.errors import Blame, DeviceFelled
+from distillfarm.domain.errors import Blame, DeviceFelled, DeviceNotReady
 from distillfarm.domain.hardware import Platform
 from distillfarm.domain.measurement import Measurement, Outcome
 
@@ -178,6 +178,23 @@ async def test_a_phone_that_saves_power_is_not_measured(station: Station) -> Non
     with pytest.raises(PhoneFault) as caught:
         await station.measure(probed, CNN)
     assert caught.value.fault is faults.LOW_POWER
+
+
+async def test_power_saved_since_the_last_look_spoils_a_launch(station: Station) -> None:
+    probed = await station.probed()
+    await station.measure(probed, CNN, launches=1)
+    station.phone.change(low_power_mode=True)
+    with pytest.raises(PhoneFault) as caught:
+        await station.measure(probed, CNN, launches=1)
+    assert caught.value.fault is faults.LOW_POWER
+
+
+async def test_a_phone_that_got_hot_since_the_last_look_is_not_measured(station: Station) -> None:
+    probed = await station.probed()
+    await station.measure(probed, CNN, launches=1)
+    station.phone.change(thermal=Thermal.SERIOUS)
+    with pytest.raises(DeviceNotReady, match="thermal state serious"):
+        await station.measure(probed, CNN, launches=1)
 
 
 async def test_a_hot_phone_is_not_measured(station: Station) -> None:

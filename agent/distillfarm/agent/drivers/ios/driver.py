@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -33,7 +33,7 @@ from distillfarm.agent.drivers.probe import INPUTS, MODELS, probe_targets
 from distillfarm.agent.program.order import Order
 from distillfarm.agent.runners import reports
 from distillfarm.agent.runners.program import APP
-from distillfarm.domain.errors import DeviceOffline, InvalidRequest, MissingExtra
+from distillfarm.domain.errors import DeviceNotReady, DeviceOffline, InvalidRequest, MissingExtra
 from distillfarm.domain.hardware import DeviceInfo, Runtime, Target
 from distillfarm.profiles.catalog import shipped
 
@@ -80,6 +80,7 @@ class IosDriver:
         self._looked: tuple[float, Condition] | None = None
         self._told: tuple[float, Conditions] | None = None
         self._last: ResultFile | None = None
+        self._only_looking = False
         self._sent: dict[tuple[Path, str, int, int], str] = {}
 
     @property
@@ -140,7 +141,8 @@ class IosDriver:
             info = facts.device_info(identity, cores, shipped())
             if info is None:
                 raise PhoneFault(self.serial, faults.UNKNOWN_MODEL, identity.product)
-            runtimes = await probe_targets(self, self._targets)
+            with self._not_measuring():
+                runtimes = await probe_targets(self, self._targets)
             emulated = info.emulated or _is_stand_in(self._last)
             self._known = replace(info, runtimes=runtimes, emulated=emulated)
         return self._known
@@ -199,7 +201,7 @@ class IosDriver:
             )
             run = await self.launch(APP, order.to_arguments(), {}, _TINY_S)
             # An app without the runtime tells how the phone fares all the same.
-            with contextlib.suppress(MissingExtra):
+            with self._not_measuring(), contextlib.suppress(MissingExtra):
                 await reports.follow(run)
         state = await self.look()
         if state.app is not None and state.app.low_power_mode:
@@ -240,8 +242,32 @@ class IosDriver:
         return JobRun(self._line, start, order, self._take)
 
     def _take(self, result: ResultFile) -> None:
+        """Keep what a launch tells of the phone.
+
+        Raises:
+            PhoneFault: it was in low power mode meanwhile, which the gates had not heard of.
+            DeviceNotReady: it was hot already when the launch began, likewise.
+        """
         self._last = result
         self._told = time.monotonic(), result.after
+        if self._only_looking:
+            return
+        if result.before.low_power_mode or result.after.low_power_mode:
+            raise PhoneFault(self.serial, faults.LOW_POWER, "its app was told so")
+        if result.before.thermal is not Thermal.NOMINAL:
+            state = result.before.thermal.value
+            raise DeviceNotReady(
+                f"{self.serial}: thermal state {state} at a launch's begin; cooling"
+            )
+
+    @contextlib.contextmanager
+    def _not_measuring(self) -> Iterator[None]:
+        """Launches in here find out how the phone fares and what it can; any state will do."""
+        self._only_looking = True
+        try:
+            yield
+        finally:
+            self._only_looking = False
 
     def _app(self, name: str) -> PhoneApp:
         if name not in self._apps:

@@ -274,11 +274,13 @@ class JobRun(PhoneRun):
         if job is None:
             return ()
         content = await self._read(job, job_files.RESULT)
+        result = None
         if content is not None:
             with contextlib.suppress(WrongState):
                 result = job_files.decode_result(content, job)
-                self._take(result)
-                return result.events
+        if result is not None:
+            self._take(result)
+            return result.events
         content = await self._read(job, job_files.STATUS)
         if content is not None:
             with contextlib.suppress(WrongState):
