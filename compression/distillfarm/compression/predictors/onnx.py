@@ -38,18 +38,15 @@ class OnnxPredictor(Predictor):
     """An inference session; its own names of inputs and outputs."""
 
     def __init__(self, path: Path, threads: int, plain: bool) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = threads
-        options.log_severity_level = _ERRORS_ONLY
-        options.add_session_config_entry(*_EXACT_INTEGERS)
-        if plain:
-            levels = onnxruntime.GraphOptimizationLevel
-            exact = levels.ORT_ENABLE_EXTENDED if has_integer_kernels(path) else None
-            options.graph_optimization_level = exact or levels.ORT_DISABLE_ALL
+        exact = has_integer_kernels(path)
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            try:
+                self._session = _session(path, _options(threads, plain, exact))
+            except _LOAD_FAILURES:
+                # Exact kernels cannot be put where layers share their weights.
+                if not exact:
+                    raise
+                self._session = _session(path, _options(threads, plain, exact=False))
         except _LOAD_FAILURES as error:
             raise ModelRejected(f"ONNX Runtime cannot load the model: {error}") from error
         self.signature = Signature(
@@ -65,6 +62,24 @@ class OnnxPredictor(Predictor):
         except _LOAD_FAILURES as error:
             raise ModelRejected(f"ONNX Runtime cannot run the model: {error}") from error
         return dict(zip(self._names, answers, strict=True))
+
+
+def _session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _options(threads: int, plain: bool, exact: bool) -> onnxruntime.SessionOptions:
+    levels = onnxruntime.GraphOptimizationLevel
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = threads
+    options.log_severity_level = _ERRORS_ONLY
+    if exact:
+        options.add_session_config_entry(*_EXACT_INTEGERS)
+    if plain:
+        options.graph_optimization_level = (
+            levels.ORT_ENABLE_EXTENDED if exact else levels.ORT_DISABLE_ALL
+        )
+    return options
 
 
 def has_integer_kernels(path: Path) -> bool:
