@@ -132,9 +132,8 @@ async def test_a_launch_that_the_cable_interrupted_is_begun_again(station: Stati
     assert len(told.launches) == 2
 
 
+@pytest.mark.parametrize("iphone", ["new_iphone"], indirect=True)  # only that one has a tunnel
 async def test_a_launch_whose_tunnel_died_is_begun_again(station: Station) -> None:
-    if not station.phone.identity.system.has_tunnel:
-        pytest.skip("iOS 16 has no tunnel")
     told = await struck(station, station.phone.cut_tunnel)
     assert told.outcome is Outcome.OK
     assert len(told.launches) == 2

@@ -106,7 +106,10 @@ class Lab:
             self.start_server()
         for phone in phones or self.phones:
             phone.heal(kept)
-        self.connect(*phones)
+        # A server that was killed has forgotten the others, too.
+        known = {each.serial for each in self.adb.list() if each.state == "device"}
+        forgotten = [each for each in self.phones if each.address not in known]
+        self.connect(*dict.fromkeys([*(phones or self.phones), *forgotten]))
 
     def _answers(self) -> bool:
         """Whether the server speaks; adbutils would start one of its own where there is none."""

@@ -1,6 +1,7 @@
 """Runs ONNX models with ONNX Runtime on the CPU, its integers exact on every processor."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,12 @@ _ERRORS_ONLY = 3
 # need to try U8U8"
 _EXACT_INTEGERS = ("session.x64quantprecision", "1")
 _INTEGER_OPERATORS = frozenset(
-    {"MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv", "QGemm", "QAttention"}
+    {
+        *("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"),
+        *("ConvInteger", "QLinearMatMul", "QLinearConv", "QGemm", "QAttention"),
+    }
 )
+_ROUNDED = "QuantizeLinear"
 _DTYPES = {"float": "float32", "double": "float64"}
 
 
@@ -38,15 +43,9 @@ class OnnxPredictor(Predictor):
     """An inference session; its own names of inputs and outputs."""
 
     def __init__(self, path: Path, threads: int, plain: bool) -> None:
-        exact = has_integer_kernels(path)
+        attempts = [_options(threads, *each) for each in _attempts(_operators(path), plain)]
         try:
-            try:
-                self._session = _session(path, _options(threads, plain, exact))
-            except _LOAD_FAILURES:
-                # Exact kernels cannot be put where layers share their weights.
-                if not exact:
-                    raise
-                self._session = _session(path, _options(threads, plain, exact=False))
+            self._session = _first_session(path, attempts)
         except _LOAD_FAILURES as error:
             raise ModelRejected(f"ONNX Runtime cannot load the model: {error}") from error
         self.signature = Signature(
@@ -64,35 +63,65 @@ class OnnxPredictor(Predictor):
         return dict(zip(self._names, answers, strict=True))
 
 
-def _session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def _options(threads: int, plain: bool, exact: bool) -> onnxruntime.SessionOptions:
-    levels = onnxruntime.GraphOptimizationLevel
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = threads
-    options.log_severity_level = _ERRORS_ONLY
-    if exact:
-        options.add_session_config_entry(*_EXACT_INTEGERS)
-    if plain:
-        options.graph_optimization_level = (
-            levels.ORT_ENABLE_EXTENDED if exact else levels.ORT_DISABLE_ALL
-        )
-    return options
-
-
 def has_integer_kernels(path: Path) -> bool:
     """Whether an ONNX file multiplies integers, which not every processor does alike.
 
     Raises:
         ModelRejected: it is none.
     """
+    return not _INTEGER_OPERATORS.isdisjoint(_operators(path))
+
+
+def _operators(path: Path) -> frozenset[str]:
     try:
         graph = onnx.load(str(path), load_external_data=False).graph
     except DecodeError as error:
         raise ModelRejected(f"{path.name} is no ONNX model: {error}") from error
-    return any(node.op_type in _INTEGER_OPERATORS for node in graph.node)
+    return frozenset(node.op_type for node in graph.node)
+
+
+def _attempts(
+    operators: frozenset[str], plain: bool
+) -> Sequence[tuple[onnxruntime.GraphOptimizationLevel, bool]]:
+    """How to load a model, with the level and whether with exact kernels, the best first.
+
+    Exact kernels cannot be put where layers share their weights: loading fails then. A model of
+    quantised and restored floats is exact without optimising, too; one of integers is not.
+    """
+    levels = onnxruntime.GraphOptimizationLevel
+    most, none = levels.ORT_ENABLE_ALL, levels.ORT_DISABLE_ALL
+    if not _INTEGER_OPERATORS.isdisjoint(operators):
+        level = levels.ORT_ENABLE_EXTENDED if plain else most
+        return (level, True), (none if plain else most, False)
+    if plain:
+        return ((none, False),)
+    return ((most, True), (none, False)) if _ROUNDED in operators else ((most, False),)
+
+
+def _options(
+    threads: int, level: onnxruntime.GraphOptimizationLevel, exact: bool
+) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = threads
+    options.log_severity_level = _ERRORS_ONLY
+    options.graph_optimization_level = level
+    if exact:
+        options.add_session_config_entry(*_EXACT_INTEGERS)
+    return options
+
+
+def _first_session(
+    path: Path, attempts: Sequence[onnxruntime.SessionOptions]
+) -> onnxruntime.InferenceSession:
+    """The first that loads; the last one's failure where none does."""
+    for options in attempts[:-1]:
+        with contextlib.suppress(*_LOAD_FAILURES):
+            return _session(path, options)
+    return _session(path, attempts[-1])
+
+
+def _session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _spec(argument: Any) -> TensorSpec:
