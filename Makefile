@@ -77,7 +77,7 @@ hw-ios: $(TEST_STAMP)  ## prove the iPhone side on one: UDID=..., also APP=path/
 	DISTILLFARM_HW_UDID='$(UDID)' $(if $(APP),DISTILLFARM_AGENT_IPHONE_APP='$(APP)') $(PYTEST) -v tests/hardware/ios
 
 .PHONY: bench
-bench: $(TEST_STAMP)  ## the benchmarks, about 40 minutes; each prints a ratio against a peer or a limit
+bench: $(TEST_STAMP)  ## the benchmarks, about an hour; each prints a ratio against a peer or a limit
 	@for script in bench/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 .PHONY: setup
