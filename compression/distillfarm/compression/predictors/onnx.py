@@ -66,10 +66,12 @@ class OnnxPredictor(Predictor):
 def has_integer_kernels(path: Path) -> bool:
     """Whether an ONNX file multiplies integers, which not every processor does alike.
 
+    One of quantised and restored floats does so once ONNX Runtime has optimised it.
+
     Raises:
         ModelRejected: it is none.
     """
-    return not _INTEGER_OPERATORS.isdisjoint(_operators(path))
+    return not (_INTEGER_OPERATORS | {_ROUNDED}).isdisjoint(_operators(path))
 
 
 def _operators(path: Path) -> frozenset[str]:
