@@ -18,7 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "standins"))
 
-from phone_fault_table import FAULTS, Ending, Fault
+from job_endings import Ending
+from phone_fault_table import FAULTS, Fault
 from phone_scenarios import Observed, observe
 from phone_station import LINK_PATIENCE_S, Station
 from rich.console import Console

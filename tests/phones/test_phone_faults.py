@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from android_phone import Lab
-from phone_fault_table import FAULTS, Ending, Fault
+from job_endings import Ending
+from phone_fault_table import FAULTS, Fault
 from phone_scenarios import observe
 from phone_station import Station
 from python_adbd import Daemon, adb_server

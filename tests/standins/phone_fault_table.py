@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from job_endings import Ending
 from phone_station import Station
 
 from distillfarm.agent.drivers.android import shell
-from distillfarm.domain.agent import JobResult
 from distillfarm.domain.errors import Blame
 from distillfarm.domain.measurement import Outcome
 
@@ -25,30 +25,6 @@ class Moment(Enum):
     BEFORE_LAUNCH = "launch 1 of"
     BETWEEN_LAUNCHES = "launch 2 of"
     SAMPLING = '"first"'
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a job ended: by an outcome, or by an error with who is to blame and what is next."""
-
-    outcome: Outcome | None = None
-    blame: Blame | None = None
-    retryable: bool = False
-    felled: bool = False
-
-    @classmethod
-    def of(cls, result: JobResult) -> "Ending":
-        """What the controller is told."""
-        if result.measurement is not None:
-            return cls(result.measurement.outcome)
-        return cls(None, result.blame, result.retryable, result.felled)
-
-    def __str__(self) -> str:
-        if self.outcome is not None:
-            return self.outcome.value
-        who = self.blame.value if self.blame else "nobody"
-        again = "tried again" if self.retryable else "not tried again"
-        return f"error: {who}, {again}{', felled' if self.felled else ''}"
 
 
 @dataclass(frozen=True)

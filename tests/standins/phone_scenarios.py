@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from phone_fault_table import Ending, Fault, Moment
+from job_endings import Ending
+from phone_fault_table import Fault, Moment
 from phone_station import Station
 from structlog.testing import capture_logs
 from structlog.typing import EventDict

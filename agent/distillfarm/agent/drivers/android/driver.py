@@ -69,11 +69,6 @@ class AndroidDriver:
         return self._line.serial
 
     @property
-    def busy(self) -> bool:
-        """Whether somebody is inside."""
-        return self._entered
-
-    @property
     def build(self) -> str:
         """The build that the phone had when it was last entered; empty before."""
         return self._line.before.fingerprint if self._line.before else ""
