@@ -34,7 +34,9 @@ PLANTED = [
     ("sql", "controller/distillfarm/cli/options.py", "import sqlalchemy"),
     ("generated", f"{CONTROLLER}/statistics.py", "from distillfarm.wire.v1 import job_pb2"),
     ("pure", "protos/distillfarm/domain/pareto.py", "import time"),
+    ("pure", "protos/distillfarm/statistics/__init__.py", "import random"),
     ("pure", f"{CONTROLLER}/scheduling/policy.py", "import datetime"),
+    ("pure", f"{CONTROLLER}/search/__init__.py", "import time"),
     ("pure", "compression/distillfarm/compression/samplers/__init__.py", "import random"),
 ]
 

@@ -132,8 +132,10 @@ EXPECTED = {
 
 @pytest.fixture(params=IDENTITIES)
 def each(request: pytest.FixtureRequest, running_lab: Lab) -> Phone:
-    """Every phone in turn, to read from."""
-    return next(phone for phone in running_lab.phones if phone.name == request.param)
+    """Every phone in turn, as it was recorded: an agent wakes whatever phone it finds."""
+    found = next(phone for phone in running_lab.phones if phone.name == request.param)
+    running_lab.heal(found)
+    return found
 
 
 def asked(adb: AdbClient, phone: Phone, command: str) -> str:

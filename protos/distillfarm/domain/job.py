@@ -6,6 +6,9 @@ from enum import Enum
 from distillfarm.domain.hardware import Target
 from distillfarm.domain.model import ArtifactRef
 
+MOST_KEPT = 20_000
+"""Samples that a launch of a long mode keeps; their count bounds a message, not the inferences."""
+
 
 class ColdStart(Enum):
     """Which cold start a launch shows; see docs/measurement.
@@ -18,6 +21,19 @@ class ColdStart(Enum):
     FIRST_EVER = "first_ever"
     NEW_PROCESS = "new_process"
     PAGE_CACHE_DROPPED = "page_cache_dropped"
+
+
+class Mode(Enum):
+    """What the timed inferences of a launch show; see docs/measurement.
+
+    BURST: how fast a device is that has rested. SUSTAINED: how it fares when it never rests, which
+    changes who is fastest once phones grow hot. SINGLE_STREAM: MLPerf's scenario of that name, one
+    query after the other, at least 1024 of them and for at least 60 s.
+    """
+
+    BURST = "burst"
+    SUSTAINED = "sustained"
+    SINGLE_STREAM = "single_stream"
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,13 @@ class MeasureSpec:
     the reference's largest magnitude) makes the outcome INCORRECT. ``cold_start`` is the kind of
     every launch. ``tool`` names a runtime maker's own benchmark program to use instead of ours,
     such as ``benchmark_model``: it gives aggregates, which are shown and never compared.
+
+    Where ``max_launches`` is larger than ``launches`` it goes on until the 95 % interval of the
+    warm p50 and p90 over launches is no wider than ``width`` of its value (0.05: from 2.5 % below
+    to 2.5 % above), or that many launches were made, or ``budget_s`` seconds of the device are
+    spent (0: no such limit); the measurement says which. ``duration_s`` is how long a launch of the
+    modes SUSTAINED and SINGLE_STREAM goes on inferring; such a launch keeps at most ``MOST_KEPT``
+    samples, evenly spread. ``cooldown_s`` of rest lie before every launch but the first.
     """
 
     launches: int = 5
@@ -46,6 +69,32 @@ class MeasureSpec:
     tolerance: float = 0.01
     cold_start: ColdStart = ColdStart.NEW_PROCESS
     tool: str = ""
+    max_launches: int = 0
+    width: float = 0.0
+    budget_s: float = 0.0
+    mode: Mode = Mode.BURST
+    duration_s: float = 0.0
+    cooldown_s: float = 0.0
+
+    @property
+    def most_launches(self) -> int:
+        """So many launches at most."""
+        return max(self.launches, self.max_launches)
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another artifact that a job launches in turn with its own, A B B A, to be compared with it.
+
+    ``inputs_digest``, ``expected_digest`` and ``tolerance`` as in the spec, which holds for both in
+    everything else.
+    """
+
+    artifact: ArtifactRef
+    target: Target
+    inputs_digest: str = ""
+    expected_digest: str = ""
+    tolerance: float = 0.01
 
 
 class JobState(Enum):
@@ -68,7 +117,8 @@ class JobRequest:
     """What a caller asks for: this artifact on any device that ``selector`` means.
 
     ``idempotency_key`` makes the request safe to repeat: the same key gives the same job.
-    ``priority``: larger goes first. ``study_id`` is empty for a job of its own.
+    ``priority``: larger goes first. ``study_id`` is empty for a job of its own. ``rival`` is what
+    it is compared with, launch by launch, under the same lease.
     """
 
     idempotency_key: str
@@ -78,6 +128,7 @@ class JobRequest:
     spec: MeasureSpec
     priority: int = 0
     study_id: str = ""
+    rival: Rival | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,19 @@ class Outcome(Enum):
     OVERHEATED = "overheated"
 
 
+class Stop(Enum):
+    """Why a measurement that went well made no further launch.
+
+    COUNT: as many as asked for were made. WIDTH: the interval was as narrow as asked for. LAUNCHES
+    and TIME: it was not, when the most launches were made or the time was spent.
+    """
+
+    COUNT = "count"
+    WIDTH = "width"
+    LAUNCHES = "launches"
+    TIME = "time"
+
+
 @dataclass(frozen=True)
 class MemoryReading:
     """Memory of the runner process, each figure by the named ``method`` and never mixed.
@@ -62,6 +75,8 @@ class Launch:
     reference was given. ``waited_s`` is time at the gates, not part of any measurement.
     ``page_cache_resident`` is the share (0..1) of the model's and runtime's pages that stayed in
     memory in spite of being dropped; None where none were to be dropped or it cannot be known.
+    ``inferences`` were timed in ``sampling_s`` seconds: more than there are samples where a long
+    mode kept only some, evenly spread; 0 where as many as there are samples.
     """
 
     cold_start: ColdStart
@@ -76,6 +91,8 @@ class Launch:
     max_abs_error: float | None = None
     waited_s: float = 0.0
     page_cache_resident: float | None = None
+    inferences: int = 0
+    sampling_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -156,12 +173,23 @@ class ContextEntry:
 
 
 @dataclass(frozen=True)
+class RivalRun:
+    """What became of a job's rival: its launch number i was made beside the job's own number i."""
+
+    artifact_digest: str
+    target: Target
+    outcome: Outcome
+    reason: str
+    launches: tuple[Launch, ...]
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One artifact on one device under one spec.
 
     ``reason`` is empty for OK. ``started_at_s`` is Unix time; ``device_s`` is how long the device
     was held, ``waited_s`` the part of it spent waiting at gates. Where the spec names a tool there
-    are ``tool_runs`` in place of ``launches``.
+    are ``tool_runs`` in place of ``launches``. ``stop`` is why there are no more launches.
     """
 
     measurement_id: str
@@ -181,14 +209,42 @@ class Measurement:
     emulated: bool = False
     series: tuple[Series, ...] = ()
     tool_runs: tuple[ToolRun, ...] = ()
+    stop: Stop = Stop.COUNT
+    rival: RivalRun | None = None
+
+
+@dataclass(frozen=True)
+class Peak:
+    """One of several values around which launches gather: milliseconds, and its share of them."""
+
+    centre_ms: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Sustained:
+    """How latency went in launches of the mode SUSTAINED, as medians over launches.
+
+    ``first_ms`` is the p50 of the first tenth of a launch, ``last_ms`` that of the last;
+    ``slower_after_s`` is when it had grown by 10 % for good, None where it never did.
+    """
+
+    first_ms: float
+    last_ms: float
+    slower_after_s: float | None
 
 
 @dataclass(frozen=True)
 class Summary:
     """What a measurement says in few numbers; the intervals are over launches.
 
-    Latencies are milliseconds, memory is bytes. ``launch_cv`` is the coefficient of variation of
-    the launch medians (0..1); ``stable`` is whether it is within the limit of the device's class.
+    Latencies are milliseconds, memory is bytes; a value is the median over launches. ``launch_cv``
+    is the robust coefficient of variation of the launch medians (0..1); ``stable`` is whether the
+    launches agree as they should for the device's class, and ``instability`` why not.
+    ``warm_peaks`` and ``load_peaks`` are where launches gather, one peak or more. ``drift`` is how
+    much slower (0.1: by 10 %) the typical launch was at its end than at its beginning, 0 where that
+    cannot be told from noise; ``drifting`` launches showed any. ``minimum_effect`` is the smallest
+    difference (0.05: 5 %) that a comparison on this class of device is made to find.
     """
 
     launches: int
@@ -203,3 +259,39 @@ class Summary:
     peak_memory_bytes: Interval
     launch_cv: float
     stable: bool
+    instability: str = ""
+    warm_peaks: tuple[Peak, ...] = ()
+    load_peaks: tuple[Peak, ...] = ()
+    drift: float = 0.0
+    drifting: int = 0
+    minimum_effect: float = 0.0
+    sustained: Sustained | None = None
+
+
+class Finding(Enum):
+    """What a comparison shows of its second side against its first."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    NO_DIFFERENCE = "no_difference"
+    """None was shown; there may be one that is smaller than what these launches can tell."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two artifacts on one device, in one quantity.
+
+    ``metric`` is the ``Metric``'s value, such as ``warm_p50``. ``ratio`` is the second's over the
+    first's (0.8: a fifth faster) with its 99 % interval. ``interleaved`` is whether they were
+    launched in turn; else only more than ``minimum_effect`` is told from noise. ``more_launches`` a
+    side would probably show this ratio as a difference, 0 where it is shown or none is to be seen.
+    """
+
+    metric: str
+    finding: Finding
+    ratio: Interval
+    launches: int
+    interleaved: bool
+    minimum_effect: float
+    more_launches: int = 0
+    reason: str = ""

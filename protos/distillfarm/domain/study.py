@@ -54,12 +54,16 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class BoundVerdict:
-    """One bound judged: ``observed`` is None when the quantity was not measured."""
+    """One bound judged: ``observed`` is None when the quantity was not measured.
+
+    ``more_launches`` would probably settle an inconclusive one; 0 where launches cannot.
+    """
 
     bound: Bound
     verdict: Verdict
     observed: Interval | None
     reason: str
+    more_launches: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,17 @@ class SlaVerdict:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a search may spend: candidates built per target, and seconds of wall time.
+    """What a search may spend.
 
-    The time is looked at between rounds; a trial that has begun is finished.
+    ``trials_per_target`` candidates are built; ``wall_s`` seconds of wall time, ``launches`` on
+    each chipset and ``device_s`` seconds of each chipset's devices are spent, of which 0 is no
+    limit. Looked at between rounds: what has begun is finished, the final measurements are made.
     """
 
     trials_per_target: int = 8
     wall_s: float = 3600.0
+    launches: int = 0
+    device_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -87,8 +95,11 @@ class StudySpec:
 
     ``selector`` says which devices may be used; one winner is chosen for every chipset among
     them. ``seed`` makes proposals and training repeatable.
-    ``launches`` is for the search, ``final_launches`` for the re-measurement of the chosen.
-    With ``recipes`` only these are tried, in their order; else the model's analysis proposes.
+    ``objective`` is made as small as the SLA allows. ``launches`` are the first look at a
+    candidate, after which only those that may win get more. The winner is measured anew: at least
+    ``final_launches`` on each of ``phones`` devices of the chipset, or as many as there are, and
+    more until each bound is decided or ``max_final_launches`` were made there.
+    With ``recipes`` only these are tried; else the model's analysis proposes.
     """
 
     name: str
@@ -102,6 +113,9 @@ class StudySpec:
     launches: int = 3
     final_launches: int = 7
     recipes: tuple[Recipe, ...] = ()
+    objective: Metric = Metric.WARM_P90
+    phones: int = 2
+    max_final_launches: int = 60
 
 
 class StudyState(Enum):
@@ -147,12 +161,24 @@ class LogRef:
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """What the surrogate expected of a candidate's warm p90 before it was measured.
+
+    Milliseconds with a 95 % interval, learnt from ``measurements`` on this chipset and others.
+    """
+
+    warm_p90_ms: Interval
+    measurements: int
+
+
+@dataclass(frozen=True)
 class Trial:
     """One candidate with its fate on one chipset.
 
     ``refusal`` is set when it could not be built; otherwise ``exported`` is set and, once it was
     measured, ``outcome``, ``measurement_ids`` and, for OK, ``score``. ``final`` marks the
-    re-measurement that a choice rests on; ``reference`` the untouched source model.
+    re-measurement that a choice rests on; ``reference`` the untouched source model. ``skipped`` is
+    why no device was asked, by a check that costs none.
     """
 
     trial_id: str
@@ -167,6 +193,8 @@ class Trial:
     score: Score | None = None
     reference: bool = False
     final: bool = False
+    skipped: str = ""
+    prediction: Prediction | None = None
 
     @property
     def logs(self) -> tuple[LogRef, ...]:
@@ -179,16 +207,50 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class PhoneVerdict:
+    """The chosen variant judged on one device alone, by so many launches there."""
+
+    device_id: str
+    verdict: SlaVerdict
+    launches: int
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a search used on one chipset.
+
+    Of ``candidates`` that were built ``skipped`` were not measured there at all; ``reused``
+    measurements were there before. ``grid_launches`` is what measuring every candidate three times
+    would have taken. ``device_s`` is how long devices were held, ``waited_s`` of it at gates.
+    """
+
+    candidates: int
+    skipped: int
+    measurements: int
+    reused: int
+    launches: int
+    grid_launches: int
+    device_s: float
+    waited_s: float
+
+
+@dataclass(frozen=True)
 class Choice:
     """The variant chosen for one chipset, with its verdict and the reason in words.
 
-    ``trial_id`` is empty when no candidate could be measured at all.
+    ``trial_id`` is empty when no candidate could be measured at all. ``phones`` judge it one by
+    one. ``front`` are the trials that nothing beats in every objective at once, ``knee_trial_id``
+    that of them after which more is given up than gained.
     """
 
     chipset: str
     trial_id: str
     verdict: SlaVerdict
     why: str
+    phones: tuple[PhoneVerdict, ...] = ()
+    front: tuple[str, ...] = ()
+    knee_trial_id: str = ""
+    spent: Spent | None = None
 
 
 @dataclass(frozen=True)

@@ -147,21 +147,21 @@ def _field(cls: type, field: FieldDescriptor, hint: Any) -> _Field:
     if issubclass(hint, Enum):
         if field.enum_type is None:
             raise TypeError(f"{where} is no enum in its message")
-        encode, decode = _enum_codec(where, hint, field.enum_type)
+        encode, decode = _enum_codec(where, hint, field.enum_type, _default(cls, field.name))
     elif hint not in _SCALARS:
         encode, decode = to_message, lambda message: from_message(message, hint)
     return _Field(field.name, repeated, optional, field.has_presence, encode, decode)
 
 
 def _enum_codec(
-    where: str, cls: type[Enum], descriptor: EnumDescriptor
+    where: str, cls: type[Enum], descriptor: EnumDescriptor, default: Enum | None
 ) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     prefix = enum_prefix(cls.__name__)
     numbers = {each: descriptor.values_by_name[f"{prefix}{each.name}"].number for each in cls}
     members = {number: each for each, number in numbers.items()}
 
     def decode(number: int) -> Enum:
-        member = members.get(number)
+        member = members.get(number) if number else default
         if member is None:
             known = ", ".join(f"{prefix}{each.name}" for each in cls)
             problem = f"{number} is unknown here" if number else "is unspecified"
@@ -169,6 +169,12 @@ def _enum_codec(
         return member
 
     return numbers.__getitem__, decode
+
+
+def _default(cls: type, name: str) -> Enum | None:
+    """The choice that a peer means which does not know the field yet."""
+    (default,) = (each.default for each in dataclasses.fields(cls) if each.name == name)
+    return default if isinstance(default, Enum) else None
 
 
 def enum_prefix(name: str) -> str:

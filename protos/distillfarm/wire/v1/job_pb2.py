@@ -26,23 +26,27 @@ from distillfarm.wire.v1 import hardware_pb2 as distillfarm_dot_wire_dot_v1_dot_
 from distillfarm.wire.v1 import model_pb2 as distillfarm_dot_wire_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64istillfarm/wire/v1/job.proto\x12\x0e\x64istillfarm.v1\x1a\"distillfarm/wire/v1/hardware.proto\x1a\x1f\x64istillfarm/wire/v1/model.proto\"\x8a\x02\n\x0bMeasureSpec\x12\x10\n\x08launches\x18\x01 \x01(\x03\x12\x12\n\nmax_warmup\x18\x02 \x01(\x03\x12\x12\n\niterations\x18\x03 \x01(\x03\x12\x16\n\x0emax_sampling_s\x18\x04 \x01(\x01\x12\x0f\n\x07threads\x18\x05 \x01(\x03\x12\x18\n\x10launch_timeout_s\x18\x06 \x01(\x01\x12\x15\n\rinputs_digest\x18\x07 \x01(\t\x12\x17\n\x0f\x65xpected_digest\x18\x08 \x01(\t\x12\x11\n\ttolerance\x18\t \x01(\x01\x12-\n\ncold_start\x18\n \x01(\x0e\x32\x19.distillfarm.v1.ColdStart\x12\x0c\n\x04tool\x18\x0b \x01(\t\"\xdd\x01\n\nJobRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12-\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x1b.distillfarm.v1.ArtifactRef\x12&\n\x06target\x18\x03 \x01(\x0b\x32\x16.distillfarm.v1.Target\x12\x10\n\x08selector\x18\x04 \x01(\t\x12)\n\x04spec\x18\x05 \x01(\x0b\x32\x1b.distillfarm.v1.MeasureSpec\x12\x10\n\x08priority\x18\x06 \x01(\x03\x12\x10\n\x08study_id\x18\x07 \x01(\t\"\x86\x02\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12+\n\x07request\x18\x02 \x01(\x0b\x32\x1a.distillfarm.v1.JobRequest\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.distillfarm.v1.JobState\x12\x16\n\x0esubmitted_at_s\x18\x04 \x01(\x01\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x03\x12\x11\n\tdevice_id\x18\x06 \x01(\t\x12\x16\n\x0emeasurement_id\x18\x07 \x01(\t\x12\r\n\x05\x65rror\x18\x08 \x01(\t\x12\x10\n\x08progress\x18\t \x01(\t\x12\x10\n\x08\x66raction\x18\n \x01(\x01\x12\x11\n\tfailed_on\x18\x0b \x03(\t\"a\n\x05Lease\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\r\n\x05token\x18\x04 \x01(\x03\x12\x14\n\x0c\x65xpires_at_s\x18\x05 \x01(\x01*\x81\x01\n\tColdStart\x12\x1a\n\x16\x43OLD_START_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43OLD_START_FIRST_EVER\x10\x01\x12\x1a\n\x16\x43OLD_START_NEW_PROCESS\x10\x02\x12!\n\x1d\x43OLD_START_PAGE_CACHE_DROPPED\x10\x03*\x95\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x12\n\x0eJOB_STATE_DONE\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64istillfarm/wire/v1/job.proto\x12\x0e\x64istillfarm.v1\x1a\"distillfarm/wire/v1/hardware.proto\x1a\x1f\x64istillfarm/wire/v1/model.proto\"\x8d\x03\n\x0bMeasureSpec\x12\x10\n\x08launches\x18\x01 \x01(\x03\x12\x12\n\nmax_warmup\x18\x02 \x01(\x03\x12\x12\n\niterations\x18\x03 \x01(\x03\x12\x16\n\x0emax_sampling_s\x18\x04 \x01(\x01\x12\x0f\n\x07threads\x18\x05 \x01(\x03\x12\x18\n\x10launch_timeout_s\x18\x06 \x01(\x01\x12\x15\n\rinputs_digest\x18\x07 \x01(\t\x12\x17\n\x0f\x65xpected_digest\x18\x08 \x01(\t\x12\x11\n\ttolerance\x18\t \x01(\x01\x12-\n\ncold_start\x18\n \x01(\x0e\x32\x19.distillfarm.v1.ColdStart\x12\x0c\n\x04tool\x18\x0b \x01(\t\x12\x14\n\x0cmax_launches\x18\x0c \x01(\x03\x12\r\n\x05width\x18\r \x01(\x01\x12\x10\n\x08\x62udget_s\x18\x0e \x01(\x01\x12\"\n\x04mode\x18\x0f \x01(\x0e\x32\x14.distillfarm.v1.Mode\x12\x12\n\nduration_s\x18\x10 \x01(\x01\x12\x12\n\ncooldown_s\x18\x11 \x01(\x01\"\xa1\x01\n\x05Rival\x12-\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x1b.distillfarm.v1.ArtifactRef\x12&\n\x06target\x18\x02 \x01(\x0b\x32\x16.distillfarm.v1.Target\x12\x15\n\rinputs_digest\x18\x03 \x01(\t\x12\x17\n\x0f\x65xpected_digest\x18\x04 \x01(\t\x12\x11\n\ttolerance\x18\x05 \x01(\x01\"\x92\x02\n\nJobRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12-\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x1b.distillfarm.v1.ArtifactRef\x12&\n\x06target\x18\x03 \x01(\x0b\x32\x16.distillfarm.v1.Target\x12\x10\n\x08selector\x18\x04 \x01(\t\x12)\n\x04spec\x18\x05 \x01(\x0b\x32\x1b.distillfarm.v1.MeasureSpec\x12\x10\n\x08priority\x18\x06 \x01(\x03\x12\x10\n\x08study_id\x18\x07 \x01(\t\x12)\n\x05rival\x18\x08 \x01(\x0b\x32\x15.distillfarm.v1.RivalH\x00\x88\x01\x01\x42\x08\n\x06_rival\"\x86\x02\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12+\n\x07request\x18\x02 \x01(\x0b\x32\x1a.distillfarm.v1.JobRequest\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.distillfarm.v1.JobState\x12\x16\n\x0esubmitted_at_s\x18\x04 \x01(\x01\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x03\x12\x11\n\tdevice_id\x18\x06 \x01(\t\x12\x16\n\x0emeasurement_id\x18\x07 \x01(\t\x12\r\n\x05\x65rror\x18\x08 \x01(\t\x12\x10\n\x08progress\x18\t \x01(\t\x12\x10\n\x08\x66raction\x18\n \x01(\x01\x12\x11\n\tfailed_on\x18\x0b \x03(\t\"a\n\x05Lease\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\r\n\x05token\x18\x04 \x01(\x03\x12\x14\n\x0c\x65xpires_at_s\x18\x05 \x01(\x01*\x81\x01\n\tColdStart\x12\x1a\n\x16\x43OLD_START_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43OLD_START_FIRST_EVER\x10\x01\x12\x1a\n\x16\x43OLD_START_NEW_PROCESS\x10\x02\x12!\n\x1d\x43OLD_START_PAGE_CACHE_DROPPED\x10\x03*X\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0e\n\nMODE_BURST\x10\x01\x12\x12\n\x0eMODE_SUSTAINED\x10\x02\x12\x16\n\x12MODE_SINGLE_STREAM\x10\x03*\x95\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x12\n\x0eJOB_STATE_DONE\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'distillfarm.wire.v1.job_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COLDSTART']._serialized_start=976
-  _globals['_COLDSTART']._serialized_end=1105
-  _globals['_JOBSTATE']._serialized_start=1108
-  _globals['_JOBSTATE']._serialized_end=1257
+  _globals['_COLDSTART']._serialized_start=1324
+  _globals['_COLDSTART']._serialized_end=1453
+  _globals['_MODE']._serialized_start=1455
+  _globals['_MODE']._serialized_end=1543
+  _globals['_JOBSTATE']._serialized_start=1546
+  _globals['_JOBSTATE']._serialized_end=1695
   _globals['_MEASURESPEC']._serialized_start=119
-  _globals['_MEASURESPEC']._serialized_end=385
-  _globals['_JOBREQUEST']._serialized_start=388
-  _globals['_JOBREQUEST']._serialized_end=609
-  _globals['_JOB']._serialized_start=612
-  _globals['_JOB']._serialized_end=874
-  _globals['_LEASE']._serialized_start=876
-  _globals['_LEASE']._serialized_end=973
+  _globals['_MEASURESPEC']._serialized_end=516
+  _globals['_RIVAL']._serialized_start=519
+  _globals['_RIVAL']._serialized_end=680
+  _globals['_JOBREQUEST']._serialized_start=683
+  _globals['_JOBREQUEST']._serialized_end=957
+  _globals['_JOB']._serialized_start=960
+  _globals['_JOB']._serialized_end=1222
+  _globals['_LEASE']._serialized_start=1224
+  _globals['_LEASE']._serialized_end=1321
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,25 @@ COLD_START_NEW_PROCESS: ColdStart.ValueType  # 2
 COLD_START_PAGE_CACHE_DROPPED: ColdStart.ValueType  # 3
 Global___ColdStart: _TypeAlias = ColdStart  # noqa: Y015
 
+class _Mode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Mode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MODE_UNSPECIFIED: _Mode.ValueType  # 0
+    MODE_BURST: _Mode.ValueType  # 1
+    MODE_SUSTAINED: _Mode.ValueType  # 2
+    MODE_SINGLE_STREAM: _Mode.ValueType  # 3
+
+class Mode(_Mode, metaclass=_ModeEnumTypeWrapper): ...
+
+MODE_UNSPECIFIED: Mode.ValueType  # 0
+MODE_BURST: Mode.ValueType  # 1
+MODE_SUSTAINED: Mode.ValueType  # 2
+MODE_SINGLE_STREAM: Mode.ValueType  # 3
+Global___Mode: _TypeAlias = Mode  # noqa: Y015
+
 class _JobState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -80,6 +99,12 @@ class MeasureSpec(_message.Message):
     TOLERANCE_FIELD_NUMBER: _builtins.int
     COLD_START_FIELD_NUMBER: _builtins.int
     TOOL_FIELD_NUMBER: _builtins.int
+    MAX_LAUNCHES_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    BUDGET_S_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    DURATION_S_FIELD_NUMBER: _builtins.int
+    COOLDOWN_S_FIELD_NUMBER: _builtins.int
     launches: _builtins.int
     max_warmup: _builtins.int
     iterations: _builtins.int
@@ -91,6 +116,12 @@ class MeasureSpec(_message.Message):
     tolerance: _builtins.float
     cold_start: Global___ColdStart.ValueType
     tool: _builtins.str
+    max_launches: _builtins.int
+    width: _builtins.float
+    budget_s: _builtins.float
+    mode: Global___Mode.ValueType
+    duration_s: _builtins.float
+    cooldown_s: _builtins.float
     def __init__(
         self,
         *,
@@ -105,14 +136,55 @@ class MeasureSpec(_message.Message):
         tolerance: _builtins.float = ...,
         cold_start: Global___ColdStart.ValueType = ...,
         tool: _builtins.str = ...,
+        max_launches: _builtins.int = ...,
+        width: _builtins.float = ...,
+        budget_s: _builtins.float = ...,
+        mode: Global___Mode.ValueType = ...,
+        duration_s: _builtins.float = ...,
+        cooldown_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cold_start", b"cold_start", "expected_digest", b"expected_digest", "inputs_digest", b"inputs_digest", "iterations", b"iterations", "launch_timeout_s", b"launch_timeout_s", "launches", b"launches", "max_sampling_s", b"max_sampling_s", "max_warmup", b"max_warmup", "threads", b"threads", "tolerance", b"tolerance", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "cold_start", b"cold_start", "cooldown_s", b"cooldown_s", "duration_s", b"duration_s", "expected_digest", b"expected_digest", "inputs_digest", b"inputs_digest", "iterations", b"iterations", "launch_timeout_s", b"launch_timeout_s", "launches", b"launches", "max_launches", b"max_launches", "max_sampling_s", b"max_sampling_s", "max_warmup", b"max_warmup", "mode", b"mode", "threads", b"threads", "tolerance", b"tolerance", "tool", b"tool", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MeasureSpec: _TypeAlias = MeasureSpec  # noqa: Y015
+
+@_typing.final
+class Rival(_message.Message):
+    """Mirrors distillfarm.domain.job.Rival."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTIFACT_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    INPUTS_DIGEST_FIELD_NUMBER: _builtins.int
+    EXPECTED_DIGEST_FIELD_NUMBER: _builtins.int
+    TOLERANCE_FIELD_NUMBER: _builtins.int
+    inputs_digest: _builtins.str
+    expected_digest: _builtins.str
+    tolerance: _builtins.float
+    @_builtins.property
+    def artifact(self) -> _model_pb2.ArtifactRef: ...
+    @_builtins.property
+    def target(self) -> _hardware_pb2.Target: ...
+    def __init__(
+        self,
+        *,
+        artifact: _model_pb2.ArtifactRef | None = ...,
+        target: _hardware_pb2.Target | None = ...,
+        inputs_digest: _builtins.str = ...,
+        expected_digest: _builtins.str = ...,
+        tolerance: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "expected_digest", b"expected_digest", "inputs_digest", b"inputs_digest", "target", b"target", "tolerance", b"tolerance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rival: _TypeAlias = Rival  # noqa: Y015
 
 @_typing.final
 class JobRequest(_message.Message):
@@ -127,6 +199,7 @@ class JobRequest(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     STUDY_ID_FIELD_NUMBER: _builtins.int
+    RIVAL_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     selector: _builtins.str
     priority: _builtins.int
@@ -137,6 +210,8 @@ class JobRequest(_message.Message):
     def target(self) -> _hardware_pb2.Target: ...
     @_builtins.property
     def spec(self) -> Global___MeasureSpec: ...
+    @_builtins.property
+    def rival(self) -> Global___Rival: ...
     def __init__(
         self,
         *,
@@ -147,12 +222,15 @@ class JobRequest(_message.Message):
         spec: Global___MeasureSpec | None = ...,
         priority: _builtins.int = ...,
         study_id: _builtins.str = ...,
+        rival: Global___Rival | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "spec", b"spec", "target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rival", b"_rival", "artifact", b"artifact", "rival", b"rival", "spec", b"spec", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "idempotency_key", b"idempotency_key", "priority", b"priority", "selector", b"selector", "spec", b"spec", "study_id", b"study_id", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rival", b"_rival", "artifact", b"artifact", "idempotency_key", b"idempotency_key", "priority", b"priority", "rival", b"rival", "selector", b"selector", "spec", b"spec", "study_id", b"study_id", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__rival: _TypeAlias = _typing.Literal["rival"]  # noqa: Y015
+    _WhichOneofArgType__rival: _TypeAlias = _typing.Literal["_rival", b"_rival"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rival) -> _WhichOneofReturnType__rival | None: ...
 
 Global___JobRequest: _TypeAlias = JobRequest  # noqa: Y015
 

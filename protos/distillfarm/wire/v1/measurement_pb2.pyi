@@ -49,6 +49,46 @@ OUTCOME_TIMED_OUT: Outcome.ValueType  # 6
 OUTCOME_OVERHEATED: Outcome.ValueType  # 7
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
+class _Stop:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StopEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Stop.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STOP_UNSPECIFIED: _Stop.ValueType  # 0
+    STOP_COUNT: _Stop.ValueType  # 1
+    STOP_WIDTH: _Stop.ValueType  # 2
+    STOP_LAUNCHES: _Stop.ValueType  # 3
+    STOP_TIME: _Stop.ValueType  # 4
+
+class Stop(_Stop, metaclass=_StopEnumTypeWrapper): ...
+
+STOP_UNSPECIFIED: Stop.ValueType  # 0
+STOP_COUNT: Stop.ValueType  # 1
+STOP_WIDTH: Stop.ValueType  # 2
+STOP_LAUNCHES: Stop.ValueType  # 3
+STOP_TIME: Stop.ValueType  # 4
+Global___Stop: _TypeAlias = Stop  # noqa: Y015
+
+class _Finding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FindingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Finding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FINDING_UNSPECIFIED: _Finding.ValueType  # 0
+    FINDING_FASTER: _Finding.ValueType  # 1
+    FINDING_SLOWER: _Finding.ValueType  # 2
+    FINDING_NO_DIFFERENCE: _Finding.ValueType  # 3
+
+class Finding(_Finding, metaclass=_FindingEnumTypeWrapper): ...
+
+FINDING_UNSPECIFIED: Finding.ValueType  # 0
+FINDING_FASTER: Finding.ValueType  # 1
+FINDING_SLOWER: Finding.ValueType  # 2
+FINDING_NO_DIFFERENCE: Finding.ValueType  # 3
+Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
 @_typing.final
 class MemoryReading(_message.Message):
     """Mirrors distillfarm.domain.measurement.MemoryReading."""
@@ -129,6 +169,8 @@ class Launch(_message.Message):
     MAX_ABS_ERROR_FIELD_NUMBER: _builtins.int
     WAITED_S_FIELD_NUMBER: _builtins.int
     PAGE_CACHE_RESIDENT_FIELD_NUMBER: _builtins.int
+    INFERENCES_FIELD_NUMBER: _builtins.int
+    SAMPLING_S_FIELD_NUMBER: _builtins.int
     cold_start: _job_pb2.ColdStart.ValueType
     first_output_ns: _builtins.int
     runtime_ns: _builtins.int
@@ -137,6 +179,8 @@ class Launch(_message.Message):
     max_abs_error: _builtins.float
     waited_s: _builtins.float
     page_cache_resident: _builtins.float
+    inferences: _builtins.int
+    sampling_s: _builtins.float
     @_builtins.property
     def warmup_ns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -160,10 +204,12 @@ class Launch(_message.Message):
         max_abs_error: _builtins.float | None = ...,
         waited_s: _builtins.float = ...,
         page_cache_resident: _builtins.float | None = ...,
+        inferences: _builtins.int = ...,
+        sampling_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "_page_cache_resident", b"_page_cache_resident", "max_abs_error", b"max_abs_error", "memory", b"memory", "page_cache_resident", b"page_cache_resident"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "_page_cache_resident", b"_page_cache_resident", "cold_start", b"cold_start", "first_inference_ns", b"first_inference_ns", "first_output_ns", b"first_output_ns", "load_ns", b"load_ns", "max_abs_error", b"max_abs_error", "memory", b"memory", "page_cache_resident", b"page_cache_resident", "placements", b"placements", "runtime_ns", b"runtime_ns", "samples_ns", b"samples_ns", "waited_s", b"waited_s", "warmup_ns", b"warmup_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error", "_page_cache_resident", b"_page_cache_resident", "cold_start", b"cold_start", "first_inference_ns", b"first_inference_ns", "first_output_ns", b"first_output_ns", "inferences", b"inferences", "load_ns", b"load_ns", "max_abs_error", b"max_abs_error", "memory", b"memory", "page_cache_resident", b"page_cache_resident", "placements", b"placements", "runtime_ns", b"runtime_ns", "samples_ns", b"samples_ns", "sampling_s", b"sampling_s", "waited_s", b"waited_s", "warmup_ns", b"warmup_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_abs_error: _TypeAlias = _typing.Literal["max_abs_error"]  # noqa: Y015
     _WhichOneofArgType__max_abs_error: _TypeAlias = _typing.Literal["_max_abs_error", b"_max_abs_error"]  # noqa: Y015
@@ -393,6 +439,41 @@ class ContextEntry(_message.Message):
 Global___ContextEntry: _TypeAlias = ContextEntry  # noqa: Y015
 
 @_typing.final
+class RivalRun(_message.Message):
+    """Mirrors distillfarm.domain.measurement.RivalRun."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTIFACT_DIGEST_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    LAUNCHES_FIELD_NUMBER: _builtins.int
+    artifact_digest: _builtins.str
+    outcome: Global___Outcome.ValueType
+    reason: _builtins.str
+    @_builtins.property
+    def target(self) -> _hardware_pb2.Target: ...
+    @_builtins.property
+    def launches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Launch]: ...
+    def __init__(
+        self,
+        *,
+        artifact_digest: _builtins.str = ...,
+        target: _hardware_pb2.Target | None = ...,
+        outcome: Global___Outcome.ValueType = ...,
+        reason: _builtins.str = ...,
+        launches: _abc.Iterable[Global___Launch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "launches", b"launches", "outcome", b"outcome", "reason", b"reason", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RivalRun: _TypeAlias = RivalRun  # noqa: Y015
+
+@_typing.final
 class Measurement(_message.Message):
     """Mirrors distillfarm.domain.measurement.Measurement."""
 
@@ -415,6 +496,8 @@ class Measurement(_message.Message):
     EMULATED_FIELD_NUMBER: _builtins.int
     SERIES_FIELD_NUMBER: _builtins.int
     TOOL_RUNS_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
+    RIVAL_FIELD_NUMBER: _builtins.int
     measurement_id: _builtins.str
     job_id: _builtins.str
     device_id: _builtins.str
@@ -425,6 +508,7 @@ class Measurement(_message.Message):
     device_s: _builtins.float
     waited_s: _builtins.float
     emulated: _builtins.bool
+    stop: Global___Stop.ValueType
     @_builtins.property
     def target(self) -> _hardware_pb2.Target: ...
     @_builtins.property
@@ -439,6 +523,8 @@ class Measurement(_message.Message):
     def series(self) -> _containers.RepeatedCompositeFieldContainer[Global___Series]: ...
     @_builtins.property
     def tool_runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolRun]: ...
+    @_builtins.property
+    def rival(self) -> Global___RivalRun: ...
     def __init__(
         self,
         *,
@@ -459,14 +545,71 @@ class Measurement(_message.Message):
         emulated: _builtins.bool = ...,
         series: _abc.Iterable[Global___Series] | None = ...,
         tool_runs: _abc.Iterable[Global___ToolRun] | None = ...,
+        stop: Global___Stop.ValueType = ...,
+        rival: Global___RivalRun | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["energy", b"energy", "spec", b"spec", "target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rival", b"_rival", "energy", b"energy", "rival", b"rival", "spec", b"spec", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_digest", b"artifact_digest", "context", b"context", "device_id", b"device_id", "device_s", b"device_s", "emulated", b"emulated", "energy", b"energy", "job_id", b"job_id", "launches", b"launches", "measurement_id", b"measurement_id", "outcome", b"outcome", "reason", b"reason", "series", b"series", "spec", b"spec", "started_at_s", b"started_at_s", "target", b"target", "tool_runs", b"tool_runs", "waited_s", b"waited_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rival", b"_rival", "artifact_digest", b"artifact_digest", "context", b"context", "device_id", b"device_id", "device_s", b"device_s", "emulated", b"emulated", "energy", b"energy", "job_id", b"job_id", "launches", b"launches", "measurement_id", b"measurement_id", "outcome", b"outcome", "reason", b"reason", "rival", b"rival", "series", b"series", "spec", b"spec", "started_at_s", b"started_at_s", "stop", b"stop", "target", b"target", "tool_runs", b"tool_runs", "waited_s", b"waited_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__rival: _TypeAlias = _typing.Literal["rival"]  # noqa: Y015
+    _WhichOneofArgType__rival: _TypeAlias = _typing.Literal["_rival", b"_rival"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rival) -> _WhichOneofReturnType__rival | None: ...
+
+Global___Measurement: _TypeAlias = Measurement  # noqa: Y015
+
+@_typing.final
+class Peak(_message.Message):
+    """Mirrors distillfarm.domain.measurement.Peak."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CENTRE_MS_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    centre_ms: _builtins.float
+    share: _builtins.float
+    def __init__(
+        self,
+        *,
+        centre_ms: _builtins.float = ...,
+        share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["centre_ms", b"centre_ms", "share", b"share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Measurement: _TypeAlias = Measurement  # noqa: Y015
+Global___Peak: _TypeAlias = Peak  # noqa: Y015
+
+@_typing.final
+class Sustained(_message.Message):
+    """Mirrors distillfarm.domain.measurement.Sustained."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_MS_FIELD_NUMBER: _builtins.int
+    LAST_MS_FIELD_NUMBER: _builtins.int
+    SLOWER_AFTER_S_FIELD_NUMBER: _builtins.int
+    first_ms: _builtins.float
+    last_ms: _builtins.float
+    slower_after_s: _builtins.float
+    def __init__(
+        self,
+        *,
+        first_ms: _builtins.float = ...,
+        last_ms: _builtins.float = ...,
+        slower_after_s: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_slower_after_s", b"_slower_after_s", "slower_after_s", b"slower_after_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_slower_after_s", b"_slower_after_s", "first_ms", b"first_ms", "last_ms", b"last_ms", "slower_after_s", b"slower_after_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__slower_after_s: _TypeAlias = _typing.Literal["slower_after_s"]  # noqa: Y015
+    _WhichOneofArgType__slower_after_s: _TypeAlias = _typing.Literal["_slower_after_s", b"_slower_after_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slower_after_s) -> _WhichOneofReturnType__slower_after_s | None: ...
+
+Global___Sustained: _TypeAlias = Sustained  # noqa: Y015
 
 @_typing.final
 class Summary(_message.Message):
@@ -486,11 +629,22 @@ class Summary(_message.Message):
     PEAK_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     LAUNCH_CV_FIELD_NUMBER: _builtins.int
     STABLE_FIELD_NUMBER: _builtins.int
+    INSTABILITY_FIELD_NUMBER: _builtins.int
+    WARM_PEAKS_FIELD_NUMBER: _builtins.int
+    LOAD_PEAKS_FIELD_NUMBER: _builtins.int
+    DRIFT_FIELD_NUMBER: _builtins.int
+    DRIFTING_FIELD_NUMBER: _builtins.int
+    MINIMUM_EFFECT_FIELD_NUMBER: _builtins.int
+    SUSTAINED_FIELD_NUMBER: _builtins.int
     launches: _builtins.int
     iterations: _builtins.int
     warm_mad_ms: _builtins.float
     launch_cv: _builtins.float
     stable: _builtins.bool
+    instability: _builtins.str
+    drift: _builtins.float
+    drifting: _builtins.int
+    minimum_effect: _builtins.float
     @_builtins.property
     def cold_ms(self) -> _interval_pb2.Interval: ...
     @_builtins.property
@@ -505,6 +659,12 @@ class Summary(_message.Message):
     def warm_p99_ms(self) -> _interval_pb2.Interval: ...
     @_builtins.property
     def peak_memory_bytes(self) -> _interval_pb2.Interval: ...
+    @_builtins.property
+    def warm_peaks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Peak]: ...
+    @_builtins.property
+    def load_peaks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Peak]: ...
+    @_builtins.property
+    def sustained(self) -> Global___Sustained: ...
     def __init__(
         self,
         *,
@@ -520,11 +680,63 @@ class Summary(_message.Message):
         peak_memory_bytes: _interval_pb2.Interval | None = ...,
         launch_cv: _builtins.float = ...,
         stable: _builtins.bool = ...,
+        instability: _builtins.str = ...,
+        warm_peaks: _abc.Iterable[Global___Peak] | None = ...,
+        load_peaks: _abc.Iterable[Global___Peak] | None = ...,
+        drift: _builtins.float = ...,
+        drifting: _builtins.int = ...,
+        minimum_effect: _builtins.float = ...,
+        sustained: Global___Sustained | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cold_ms", b"cold_ms", "first_inference_ms", b"first_inference_ms", "load_ms", b"load_ms", "peak_memory_bytes", b"peak_memory_bytes", "warm_p50_ms", b"warm_p50_ms", "warm_p90_ms", b"warm_p90_ms", "warm_p99_ms", b"warm_p99_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_sustained", b"_sustained", "cold_ms", b"cold_ms", "first_inference_ms", b"first_inference_ms", "load_ms", b"load_ms", "peak_memory_bytes", b"peak_memory_bytes", "sustained", b"sustained", "warm_p50_ms", b"warm_p50_ms", "warm_p90_ms", b"warm_p90_ms", "warm_p99_ms", b"warm_p99_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cold_ms", b"cold_ms", "first_inference_ms", b"first_inference_ms", "iterations", b"iterations", "launch_cv", b"launch_cv", "launches", b"launches", "load_ms", b"load_ms", "peak_memory_bytes", b"peak_memory_bytes", "stable", b"stable", "warm_mad_ms", b"warm_mad_ms", "warm_p50_ms", b"warm_p50_ms", "warm_p90_ms", b"warm_p90_ms", "warm_p99_ms", b"warm_p99_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sustained", b"_sustained", "cold_ms", b"cold_ms", "drift", b"drift", "drifting", b"drifting", "first_inference_ms", b"first_inference_ms", "instability", b"instability", "iterations", b"iterations", "launch_cv", b"launch_cv", "launches", b"launches", "load_ms", b"load_ms", "load_peaks", b"load_peaks", "minimum_effect", b"minimum_effect", "peak_memory_bytes", b"peak_memory_bytes", "stable", b"stable", "sustained", b"sustained", "warm_mad_ms", b"warm_mad_ms", "warm_p50_ms", b"warm_p50_ms", "warm_p90_ms", b"warm_p90_ms", "warm_p99_ms", b"warm_p99_ms", "warm_peaks", b"warm_peaks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__sustained: _TypeAlias = _typing.Literal["sustained"]  # noqa: Y015
+    _WhichOneofArgType__sustained: _TypeAlias = _typing.Literal["_sustained", b"_sustained"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sustained) -> _WhichOneofReturnType__sustained | None: ...
+
+Global___Summary: _TypeAlias = Summary  # noqa: Y015
+
+@_typing.final
+class Comparison(_message.Message):
+    """Mirrors distillfarm.domain.measurement.Comparison."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METRIC_FIELD_NUMBER: _builtins.int
+    FINDING_FIELD_NUMBER: _builtins.int
+    RATIO_FIELD_NUMBER: _builtins.int
+    LAUNCHES_FIELD_NUMBER: _builtins.int
+    INTERLEAVED_FIELD_NUMBER: _builtins.int
+    MINIMUM_EFFECT_FIELD_NUMBER: _builtins.int
+    MORE_LAUNCHES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    metric: _builtins.str
+    finding: Global___Finding.ValueType
+    launches: _builtins.int
+    interleaved: _builtins.bool
+    minimum_effect: _builtins.float
+    more_launches: _builtins.int
+    reason: _builtins.str
+    @_builtins.property
+    def ratio(self) -> _interval_pb2.Interval: ...
+    def __init__(
+        self,
+        *,
+        metric: _builtins.str = ...,
+        finding: Global___Finding.ValueType = ...,
+        ratio: _interval_pb2.Interval | None = ...,
+        launches: _builtins.int = ...,
+        interleaved: _builtins.bool = ...,
+        minimum_effect: _builtins.float = ...,
+        more_launches: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ratio", b"ratio"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finding", b"finding", "interleaved", b"interleaved", "launches", b"launches", "metric", b"metric", "minimum_effect", b"minimum_effect", "more_launches", b"more_launches", "ratio", b"ratio", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Summary: _TypeAlias = Summary  # noqa: Y015
+Global___Comparison: _TypeAlias = Comparison  # noqa: Y015

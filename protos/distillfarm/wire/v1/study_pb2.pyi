@@ -151,8 +151,10 @@ class BoundVerdict(_message.Message):
     VERDICT_FIELD_NUMBER: _builtins.int
     OBSERVED_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    MORE_LAUNCHES_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     reason: _builtins.str
+    more_launches: _builtins.int
     @_builtins.property
     def bound(self) -> Global___Bound: ...
     @_builtins.property
@@ -164,10 +166,11 @@ class BoundVerdict(_message.Message):
         verdict: Global___Verdict.ValueType = ...,
         observed: _interval_pb2.Interval | None = ...,
         reason: _builtins.str = ...,
+        more_launches: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_observed", b"_observed", "bound", b"bound", "observed", b"observed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_observed", b"_observed", "bound", b"bound", "observed", b"observed", "reason", b"reason", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_observed", b"_observed", "bound", b"bound", "more_launches", b"more_launches", "observed", b"observed", "reason", b"reason", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__observed: _TypeAlias = _typing.Literal["observed"]  # noqa: Y015
     _WhichOneofArgType__observed: _TypeAlias = _typing.Literal["_observed", b"_observed"]  # noqa: Y015
@@ -208,17 +211,23 @@ class Budget(_message.Message):
 
     TRIALS_PER_TARGET_FIELD_NUMBER: _builtins.int
     WALL_S_FIELD_NUMBER: _builtins.int
+    LAUNCHES_FIELD_NUMBER: _builtins.int
+    DEVICE_S_FIELD_NUMBER: _builtins.int
     trials_per_target: _builtins.int
     wall_s: _builtins.float
+    launches: _builtins.int
+    device_s: _builtins.float
     def __init__(
         self,
         *,
         trials_per_target: _builtins.int = ...,
         wall_s: _builtins.float = ...,
+        launches: _builtins.int = ...,
+        device_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["trials_per_target", b"trials_per_target", "wall_s", b"wall_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_s", b"device_s", "launches", b"launches", "trials_per_target", b"trials_per_target", "wall_s", b"wall_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -241,11 +250,17 @@ class StudySpec(_message.Message):
     LAUNCHES_FIELD_NUMBER: _builtins.int
     FINAL_LAUNCHES_FIELD_NUMBER: _builtins.int
     RECIPES_FIELD_NUMBER: _builtins.int
+    OBJECTIVE_FIELD_NUMBER: _builtins.int
+    PHONES_FIELD_NUMBER: _builtins.int
+    MAX_FINAL_LAUNCHES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     selector: _builtins.str
     seed: _builtins.int
     launches: _builtins.int
     final_launches: _builtins.int
+    objective: Global___Metric.ValueType
+    phones: _builtins.int
+    max_final_launches: _builtins.int
     @_builtins.property
     def model(self) -> _model_pb2.SourceModel: ...
     @_builtins.property
@@ -272,10 +287,13 @@ class StudySpec(_message.Message):
         launches: _builtins.int = ...,
         final_launches: _builtins.int = ...,
         recipes: _abc.Iterable[_variant_pb2.Recipe] | None = ...,
+        objective: Global___Metric.ValueType = ...,
+        phones: _builtins.int = ...,
+        max_final_launches: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "data", b"data", "model", b"model", "sla", b"sla"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "data", b"data", "final_launches", b"final_launches", "launches", b"launches", "model", b"model", "name", b"name", "recipes", b"recipes", "seed", b"seed", "selector", b"selector", "sla", b"sla", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "data", b"data", "final_launches", b"final_launches", "launches", b"launches", "max_final_launches", b"max_final_launches", "model", b"model", "name", b"name", "objective", b"objective", "phones", b"phones", "recipes", b"recipes", "seed", b"seed", "selector", b"selector", "sla", b"sla", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -335,6 +353,31 @@ class Score(_message.Message):
 Global___Score: _TypeAlias = Score  # noqa: Y015
 
 @_typing.final
+class Prediction(_message.Message):
+    """Mirrors distillfarm.domain.study.Prediction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARM_P90_MS_FIELD_NUMBER: _builtins.int
+    MEASUREMENTS_FIELD_NUMBER: _builtins.int
+    measurements: _builtins.int
+    @_builtins.property
+    def warm_p90_ms(self) -> _interval_pb2.Interval: ...
+    def __init__(
+        self,
+        *,
+        warm_p90_ms: _interval_pb2.Interval | None = ...,
+        measurements: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["warm_p90_ms", b"warm_p90_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["measurements", b"measurements", "warm_p90_ms", b"warm_p90_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Prediction: _TypeAlias = Prediction  # noqa: Y015
+
+@_typing.final
 class Trial(_message.Message):
     """Mirrors distillfarm.domain.study.Trial."""
 
@@ -352,6 +395,8 @@ class Trial(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
     FINAL_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    PREDICTION_FIELD_NUMBER: _builtins.int
     trial_id: _builtins.str
     study_id: _builtins.str
     chipset: _builtins.str
@@ -359,6 +404,7 @@ class Trial(_message.Message):
     outcome_reason: _builtins.str
     reference: _builtins.bool
     final: _builtins.bool
+    skipped: _builtins.str
     @_builtins.property
     def candidate(self) -> _variant_pb2.Candidate: ...
     @_builtins.property
@@ -369,6 +415,8 @@ class Trial(_message.Message):
     def measurement_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def score(self) -> Global___Score: ...
+    @_builtins.property
+    def prediction(self) -> Global___Prediction: ...
     def __init__(
         self,
         *,
@@ -384,15 +432,19 @@ class Trial(_message.Message):
         score: Global___Score | None = ...,
         reference: _builtins.bool = ...,
         final: _builtins.bool = ...,
+        skipped: _builtins.str = ...,
+        prediction: Global___Prediction | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exported", b"_exported", "_outcome", b"_outcome", "_refusal", b"_refusal", "_score", b"_score", "candidate", b"candidate", "exported", b"exported", "outcome", b"outcome", "refusal", b"refusal", "score", b"score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exported", b"_exported", "_outcome", b"_outcome", "_prediction", b"_prediction", "_refusal", b"_refusal", "_score", b"_score", "candidate", b"candidate", "exported", b"exported", "outcome", b"outcome", "prediction", b"prediction", "refusal", b"refusal", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exported", b"_exported", "_outcome", b"_outcome", "_refusal", b"_refusal", "_score", b"_score", "candidate", b"candidate", "chipset", b"chipset", "exported", b"exported", "final", b"final", "measurement_ids", b"measurement_ids", "outcome", b"outcome", "outcome_reason", b"outcome_reason", "reference", b"reference", "refusal", b"refusal", "score", b"score", "study_id", b"study_id", "trial_id", b"trial_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exported", b"_exported", "_outcome", b"_outcome", "_prediction", b"_prediction", "_refusal", b"_refusal", "_score", b"_score", "candidate", b"candidate", "chipset", b"chipset", "exported", b"exported", "final", b"final", "measurement_ids", b"measurement_ids", "outcome", b"outcome", "outcome_reason", b"outcome_reason", "prediction", b"prediction", "reference", b"reference", "refusal", b"refusal", "score", b"score", "skipped", b"skipped", "study_id", b"study_id", "trial_id", b"trial_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exported: _TypeAlias = _typing.Literal["exported"]  # noqa: Y015
     _WhichOneofArgType__exported: _TypeAlias = _typing.Literal["_exported", b"_exported"]  # noqa: Y015
     _WhichOneofReturnType__outcome: _TypeAlias = _typing.Literal["outcome"]  # noqa: Y015
     _WhichOneofArgType__outcome: _TypeAlias = _typing.Literal["_outcome", b"_outcome"]  # noqa: Y015
+    _WhichOneofReturnType__prediction: _TypeAlias = _typing.Literal["prediction"]  # noqa: Y015
+    _WhichOneofArgType__prediction: _TypeAlias = _typing.Literal["_prediction", b"_prediction"]  # noqa: Y015
     _WhichOneofReturnType__refusal: _TypeAlias = _typing.Literal["refusal"]  # noqa: Y015
     _WhichOneofArgType__refusal: _TypeAlias = _typing.Literal["_refusal", b"_refusal"]  # noqa: Y015
     _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
@@ -402,11 +454,83 @@ class Trial(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__outcome) -> _WhichOneofReturnType__outcome | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prediction) -> _WhichOneofReturnType__prediction | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__refusal) -> _WhichOneofReturnType__refusal | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
 
 Global___Trial: _TypeAlias = Trial  # noqa: Y015
+
+@_typing.final
+class PhoneVerdict(_message.Message):
+    """Mirrors distillfarm.domain.study.PhoneVerdict."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    LAUNCHES_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    launches: _builtins.int
+    @_builtins.property
+    def verdict(self) -> Global___SlaVerdict: ...
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        verdict: Global___SlaVerdict | None = ...,
+        launches: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["verdict", b"verdict"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "launches", b"launches", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PhoneVerdict: _TypeAlias = PhoneVerdict  # noqa: Y015
+
+@_typing.final
+class Spent(_message.Message):
+    """Mirrors distillfarm.domain.study.Spent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    MEASUREMENTS_FIELD_NUMBER: _builtins.int
+    REUSED_FIELD_NUMBER: _builtins.int
+    LAUNCHES_FIELD_NUMBER: _builtins.int
+    GRID_LAUNCHES_FIELD_NUMBER: _builtins.int
+    DEVICE_S_FIELD_NUMBER: _builtins.int
+    WAITED_S_FIELD_NUMBER: _builtins.int
+    candidates: _builtins.int
+    skipped: _builtins.int
+    measurements: _builtins.int
+    reused: _builtins.int
+    launches: _builtins.int
+    grid_launches: _builtins.int
+    device_s: _builtins.float
+    waited_s: _builtins.float
+    def __init__(
+        self,
+        *,
+        candidates: _builtins.int = ...,
+        skipped: _builtins.int = ...,
+        measurements: _builtins.int = ...,
+        reused: _builtins.int = ...,
+        launches: _builtins.int = ...,
+        grid_launches: _builtins.int = ...,
+        device_s: _builtins.float = ...,
+        waited_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "device_s", b"device_s", "grid_launches", b"grid_launches", "launches", b"launches", "measurements", b"measurements", "reused", b"reused", "skipped", b"skipped", "waited_s", b"waited_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Spent: _TypeAlias = Spent  # noqa: Y015
 
 @_typing.final
 class Choice(_message.Message):
@@ -418,11 +542,22 @@ class Choice(_message.Message):
     TRIAL_ID_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    PHONES_FIELD_NUMBER: _builtins.int
+    FRONT_FIELD_NUMBER: _builtins.int
+    KNEE_TRIAL_ID_FIELD_NUMBER: _builtins.int
+    SPENT_FIELD_NUMBER: _builtins.int
     chipset: _builtins.str
     trial_id: _builtins.str
     why: _builtins.str
+    knee_trial_id: _builtins.str
     @_builtins.property
     def verdict(self) -> Global___SlaVerdict: ...
+    @_builtins.property
+    def phones(self) -> _containers.RepeatedCompositeFieldContainer[Global___PhoneVerdict]: ...
+    @_builtins.property
+    def front(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def spent(self) -> Global___Spent: ...
     def __init__(
         self,
         *,
@@ -430,12 +565,18 @@ class Choice(_message.Message):
         trial_id: _builtins.str = ...,
         verdict: Global___SlaVerdict | None = ...,
         why: _builtins.str = ...,
+        phones: _abc.Iterable[Global___PhoneVerdict] | None = ...,
+        front: _abc.Iterable[_builtins.str] | None = ...,
+        knee_trial_id: _builtins.str = ...,
+        spent: Global___Spent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["verdict", b"verdict"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_spent", b"_spent", "spent", b"spent", "verdict", b"verdict"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chipset", b"chipset", "trial_id", b"trial_id", "verdict", b"verdict", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_spent", b"_spent", "chipset", b"chipset", "front", b"front", "knee_trial_id", b"knee_trial_id", "phones", b"phones", "spent", b"spent", "trial_id", b"trial_id", "verdict", b"verdict", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__spent: _TypeAlias = _typing.Literal["spent"]  # noqa: Y015
+    _WhichOneofArgType__spent: _TypeAlias = _typing.Literal["_spent", b"_spent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__spent) -> _WhichOneofReturnType__spent | None: ...
 
 Global___Choice: _TypeAlias = Choice  # noqa: Y015
 

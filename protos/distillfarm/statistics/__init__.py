@@ -1,0 +1,1 @@
+"""What launches say: intervals, stopping, modes, drift, comparisons, verdicts; each with source."""
