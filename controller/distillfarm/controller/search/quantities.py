@@ -1,0 +1,33 @@
+"""The quantities that launches tell, of those that an SLA can bound."""
+
+from typing import TYPE_CHECKING
+
+from distillfarm.domain.study import Metric
+
+if TYPE_CHECKING:
+    from distillfarm.statistics.summary import LaunchValues
+
+LAUNCHED = (
+    Metric.COLD,
+    Metric.WARM_P50,
+    Metric.WARM_P90,
+    Metric.WARM_P99,
+    Metric.PEAK_MEMORY,
+)
+"""Energy is measured once a job, not once a launch, and accuracy and size are the host's."""
+
+
+def values_of(metric: Metric, launches: "LaunchValues") -> tuple[float, ...]:
+    """One value a launch."""
+    match metric:
+        case Metric.COLD:
+            return launches.cold_ms
+        case Metric.WARM_P50:
+            return launches.warm_p50_ms
+        case Metric.WARM_P90:
+            return launches.warm_p90_ms
+        case Metric.WARM_P99:
+            return launches.warm_p99_ms
+        case Metric.PEAK_MEMORY:
+            return launches.peak_memory_bytes
+    return ()
