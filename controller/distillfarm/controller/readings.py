@@ -1,8 +1,8 @@
 """Measurements with their summaries, judged by the kind of device that they come from."""
 
-from distillfarm.controller.statistics import summarise
 from distillfarm.controller.store.protocol import Store
 from distillfarm.domain.measurement import Measurement, Outcome, Summary
+from distillfarm.statistics.summary import summarise
 
 
 def reading(store: Store, measurement_id: str) -> tuple[Measurement, Summary | None]:

@@ -16,7 +16,6 @@ from distillfarm.controller.decide import Entrant, choose
 from distillfarm.controller.reports.evidence import Evidence, Measured, gather
 from distillfarm.controller.reports.html import render
 from distillfarm.controller.signing import signing_key
-from distillfarm.controller.statistics import summarise
 from distillfarm.controller.store.sql import SqlStore
 from distillfarm.domain.errors import AlreadyExists, InvalidRequest
 from distillfarm.domain.hardware import Device, DeviceStatus
@@ -25,6 +24,7 @@ from distillfarm.domain.measurement import Energy, Series, SeriesPoint
 from distillfarm.domain.sla import parse_sla
 from distillfarm.domain.study import Study, StudyState
 from distillfarm.domain.variant import Refusal
+from distillfarm.statistics.summary import summarise
 from distillfarm.wire.blobs import LocalBlobs
 
 SLA = parse_sla("warm_p90<=10ms, energy<=1mJ")

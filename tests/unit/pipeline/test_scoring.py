@@ -7,10 +7,10 @@ import pytest
 from made_trials import exported_of, make_trial
 
 from distillfarm.controller.scoring import observation, score, search_score
-from distillfarm.controller.statistics import summarise
 from distillfarm.domain.job import Lease
 from distillfarm.domain.measurement import Energy
 from distillfarm.domain.sla import parse_sla
+from distillfarm.statistics.summary import summarise
 
 
 def test_a_score_has_the_test_split_and_the_device_s_times() -> None:

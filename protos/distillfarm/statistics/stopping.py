@@ -1,0 +1,53 @@
+"""When a measurement has launches enough: by the width of its interval, by count or by time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from distillfarm.domain.interval import Interval
+from distillfarm.domain.job import MeasureSpec
+from distillfarm.domain.measurement import Stop
+from distillfarm.statistics.intervals import over_launches
+
+
+@dataclass(frozen=True)
+class StoppingRule:
+    """At least ``least`` launches, at most ``most``, and fewer where that is enough.
+
+    Enough is an interval of every figure no wider than ``width`` of its value (0: never), or
+    ``budget_s`` seconds of the device spent (0: no such limit).
+    """
+
+    least: int
+    most: int
+    width: float = 0.0
+    budget_s: float = 0.0
+
+    @classmethod
+    def of(cls, spec: MeasureSpec) -> "StoppingRule":
+        """The rule that a spec asks for."""
+        return cls(spec.launches, spec.most_launches, spec.width, spec.budget_s)
+
+    def reached(self, watched: Sequence[Sequence[float]], spent_s: float) -> Stop | None:
+        """Why no further launch is to be made, or None while one is.
+
+        Args:
+            watched: for each figure one positive number a launch, in the order of launches.
+            spent_s: for how long the device has been used.
+        """
+        made = min((len(each) for each in watched), default=0)
+        if made < self.least:
+            return None
+        if self.most <= self.least:
+            return Stop.COUNT
+        if self.width > 0 and all(_width(over_launches(each)) <= self.width for each in watched):
+            return Stop.WIDTH
+        if made >= self.most:
+            return Stop.LAUNCHES if self.width > 0 else Stop.COUNT
+        if 0 < self.budget_s <= spent_s:
+            return Stop.TIME
+        return None
+
+
+def _width(interval: Interval) -> float:
+    """How wide an interval is, relative to its value."""
+    return (interval.high - interval.low) / interval.value
