@@ -1,7 +1,7 @@
 """The controller's calls as methods: devices, files, measurements, studies, the matrix."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -9,18 +9,20 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
+from distillfarm.client.comparing import Compared
 from distillfarm.client.connection import Connection
 from distillfarm.client.measuring import FORMATS, run_job
+from distillfarm.domain.errors import NotFound
 from distillfarm.domain.hardware import Device, Target
 from distillfarm.domain.ids import fresh_id
-from distillfarm.domain.job import Job, JobRequest, MeasureSpec
-from distillfarm.domain.measurement import Measurement, Summary
+from distillfarm.domain.job import Job, JobRequest, MeasureSpec, Rival
+from distillfarm.domain.measurement import Comparison, Measurement, Summary
 from distillfarm.domain.model import ArtifactRef
 from distillfarm.domain.study import MatrixCell, Study, StudyEvent, StudySpec, Trial
 from distillfarm.wire.blobs import LocalBlobs, download_blob, upload_blob
 from distillfarm.wire.convert import from_message, to_message
 from distillfarm.wire.transport import ClientSecurity, create_channel
-from distillfarm.wire.v1 import job_pb2, study_pb2
+from distillfarm.wire.v1 import job_pb2, measurement_pb2, study_pb2
 from distillfarm.wire.v1 import services_pb2 as pb
 from distillfarm.wire.v1 import services_pb2_grpc as services
 
@@ -45,6 +47,7 @@ class Client:
         self._jobs = services.JobsStub(channel)
         self._studies = services.StudiesStub(channel)
         self._matrix = services.MatrixStub(channel)
+        self._blobs = services.BlobsStub(channel)
 
     @classmethod
     def connect(
@@ -191,8 +194,7 @@ class Client:
         """
         request = pb.GetMeasurementRequest(measurement_id=measurement_id)
         reply = await self._connection.reply(self._jobs.GetMeasurement, request)
-        summary = from_message(reply.summary, Summary) if reply.HasField("summary") else None
-        return from_message(reply.measurement, Measurement), summary
+        return from_message(reply.measurement, Measurement), _summary(reply)
 
     async def measure(
         self,
@@ -212,7 +214,77 @@ class Client:
         """
         digest, size = await self.upload(path)
         artifact = ArtifactRef(digest, size, FORMATS[target.runtime], path.name)
-        return await run_job(self, JobRequest("", artifact, target, selector, spec), on_progress)
+        request = JobRequest("", artifact, target, selector, spec)
+        return await self.measurement((await run_job(self, request, on_progress)).measurement_id)
+
+    # Comparisons
+
+    async def compare(
+        self,
+        first: Path | str,
+        second: Path | str,
+        target: Target,
+        selector: str = "*",
+        spec: MeasureSpec = MeasureSpec(),  # noqa: B008 - frozen
+        *,
+        second_target: Target | None = None,
+        on_progress: Callable[[Job], None] | None = None,
+    ) -> Compared:
+        """Measure two artifacts on one device, launched in turn, and compare them.
+
+        Each is a model file, or the digest of one that the controller has. Both are given the
+        spec's inputs and held to its expected outputs. Cancelling this cancels the job.
+
+        Raises:
+            NotFound: a digest that the controller does not have.
+            Unavailable: the farm could not run the job; the text says why.
+            Cancelled: somebody cancelled the job.
+        """
+        other = second_target or target
+        rival = Rival(
+            await self._artifact(second, other),
+            other,
+            spec.inputs_digest,
+            spec.expected_digest,
+            spec.tolerance,
+        )
+        own = await self._artifact(first, target)
+        request = JobRequest("", own, target, selector, spec, rival=rival)
+        return await self.comparison((await run_job(self, request, on_progress)).measurement_id)
+
+    async def comparison(self, measurement_id: str) -> Compared:
+        """A measurement whose job had a rival, with what shows of the two."""
+        request = pb.GetMeasurementRequest(measurement_id=measurement_id)
+        reply = await self._connection.reply(self._jobs.GetMeasurement, request)
+        rival = reply.rival_summary if reply.HasField("rival_summary") else None
+        return Compared(
+            first=from_message(reply.measurement, Measurement),
+            first_summary=_summary(reply),
+            second=None,
+            second_summary=from_message(rival, Summary) if rival else None,
+            comparisons=_comparisons(reply.comparisons),
+        )
+
+    async def compare_measurements(self, first_id: str, second_id: str) -> Compared:
+        """Two measurements that were taken apart, with what shows of the two.
+
+        Raises:
+            NotFound: there is no such measurement.
+            InvalidRequest: they cannot be compared; the text says in what they differ.
+        """
+        request = pb.CompareMeasurementsRequest(first_id=first_id, second_id=second_id)
+        reply = await self._connection.reply(self._jobs.CompareMeasurements, request)
+        first, second = await self.measurement(first_id), await self.measurement(second_id)
+        return Compared(*first, *second, _comparisons(reply.comparisons))
+
+    async def _artifact(self, model: Path | str, target: Target) -> ArtifactRef:
+        if isinstance(model, Path):
+            digest, size = await self.upload(model)
+            return ArtifactRef(digest, size, FORMATS[target.runtime], model.name)
+        stat = await self._connection.reply(self._blobs.StatBlob, pb.StatBlobRequest(digest=model))
+        if not stat.complete:
+            raise NotFound(f"artifact {model} is not at the controller; give its file")
+        return ArtifactRef(model, stat.size_bytes, FORMATS[target.runtime], "")
 
     # Studies
 
@@ -272,3 +344,11 @@ class Client:
         """What ran where, and how well; each argument is a filter, empty means all."""
         request = pb.QueryMatrixRequest(study_id=study_id, chipset=chipset, model_name=model_name)
         return await self._connection.all(self._matrix.QueryMatrix, request, MatrixCell)
+
+
+def _summary(reply: pb.GetMeasurementReply) -> Summary | None:
+    return from_message(reply.summary, Summary) if reply.HasField("summary") else None
+
+
+def _comparisons(found: Iterable[measurement_pb2.Comparison]) -> tuple[Comparison, ...]:
+    return tuple(from_message(each, Comparison) for each in found)

@@ -1,4 +1,4 @@
-"""One measurement from a file to its result."""
+"""One job from its submission to its end."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -8,7 +8,6 @@ from typing import Protocol
 from distillfarm.domain.errors import Cancelled, FarmError, Unavailable
 from distillfarm.domain.hardware import Runtime
 from distillfarm.domain.job import Job, JobRequest, JobState
-from distillfarm.domain.measurement import Measurement, Summary
 from distillfarm.domain.model import ModelFormat
 
 FORMATS = {
@@ -16,6 +15,7 @@ FORMATS = {
     Runtime.LITERT: ModelFormat.TFLITE,
     Runtime.COREML: ModelFormat.COREML,
     Runtime.EXECUTORCH: ModelFormat.EXECUTORCH,
+    Runtime.COREAI: ModelFormat.COREAI,
 }
 """What each runtime executes."""
 
@@ -23,7 +23,7 @@ _CANCEL_WITHIN_S = 5.0
 
 
 class Jobs(Protocol):
-    """The calls that a measurement needs; ``Client`` has them."""
+    """The calls that running a job needs; ``Client`` has them."""
 
     async def submit(self, request: JobRequest) -> Job:
         """Queue a job."""
@@ -34,14 +34,11 @@ class Jobs(Protocol):
     async def cancel_job(self, job_id: str) -> Job:
         """Cancel it."""
 
-    async def measurement(self, measurement_id: str) -> tuple[Measurement, Summary | None]:
-        """Its result."""
-
 
 async def run_job(
     jobs: Jobs, request: JobRequest, on_progress: Callable[[Job], None] | None
-) -> tuple[Measurement, Summary | None]:
-    """Submit a job and wait for its result; cancelling this cancels the job.
+) -> Job:
+    """Submit a job and wait until it is done; cancelling this cancels the job.
 
     Raises:
         Unavailable: the farm could not run the job; the text says why.
@@ -62,7 +59,7 @@ async def run_job(
         raise Cancelled(f"{job.job_id} was cancelled")
     if job.state is JobState.FAILED:
         raise Unavailable(f"{job.job_id} could not be run: {job.error}")
-    return await jobs.measurement(job.measurement_id)
+    return job
 
 
 async def _cancel(jobs: Jobs, job_id: str) -> None:

@@ -1,10 +1,11 @@
 """The compatibility matrix: what ran where and how well, each row honestly labelled."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from distillfarm.controller.fates import EMULATED, UNSTABLE
-from distillfarm.controller.readings import summary_of
+from distillfarm.controller.readings import Pool, evidence, pool_of
+from distillfarm.controller.series import SeriesKey, by_series, noted, series_key
 from distillfarm.controller.store.protocol import Store
 from distillfarm.domain.hardware import Device
 from distillfarm.domain.job import Job, JobState
@@ -21,8 +22,9 @@ def cells(
 ) -> list[MatrixCell]:
     """The rows that the filters let through, an empty one lets everything; blocks.
 
-    A candidate of a study has one row for each chipset, of its final measurement if there is one.
-    A benchmark outside of studies has one for each chipset and target, of the newest measurement.
+    A candidate of a study has a row for each chipset, of its final measurements if there are any,
+    taken together. A benchmark outside of studies has one for each chipset and target, of the
+    newest measurement. Another build of the system or the runtime begins another row of each.
 
     Raises:
         NotFound: there is no such study.
@@ -46,10 +48,10 @@ def _of_study(store: Store, study: Study) -> Iterator[MatrixCell]:
         if key not in chosen or trial.final or not chosen[key].final:
             chosen[key] = trial
     for trial in chosen.values():
-        yield _of_trial(store, study, trial)
+        yield from _of_trial(store, study, trial)
 
 
-def _of_trial(store: Store, study: Study, trial: Trial) -> MatrixCell:
+def _of_trial(store: Store, study: Study, trial: Trial) -> Iterator[MatrixCell]:
     cell = MatrixCell(
         study_id=study.study_id,
         model_name=study.spec.model.artifact.name,
@@ -64,23 +66,30 @@ def _of_trial(store: Store, study: Study, trial: Trial) -> MatrixCell:
         size_bytes=trial.exported.artifact.size_bytes if trial.exported else 0,
     )
     if trial.refusal is not None:
-        return replace(cell, reason=str(trial.refusal))
+        yield replace(cell, reason=str(trial.refusal))
+        return
     if trial.outcome is None or not trial.measurement_ids:
-        return cell
-    labelled = _labelled(store, cell, store.measurement(trial.measurement_ids[-1]))
-    return replace(labelled, score=trial.score) if labelled.label == Outcome.OK.name else labelled
+        yield cell
+        return
+    for series in by_series(map(store.measurement, trial.measurement_ids)):
+        labelled = _labelled(store, cell, series)
+        if labelled.label == Outcome.OK.name:
+            shown = evidence(trial, pool_of(store, series))
+            labelled = replace(labelled, score=shown.score if shown else trial.score)
+        yield labelled
 
 
 def _of_single_jobs(store: Store) -> list[MatrixCell]:
-    newest: dict[tuple[str, str, str], MatrixCell] = {}
+    newest: dict[tuple[SeriesKey, str], MatrixCell] = {}
     for job in store.jobs([JobState.DONE]):
         if not job.request.study_id and job.request.artifact.name:
-            cell = _of_job(store, job)
-            newest[job.request.artifact.digest, str(cell.target), cell.chipset] = cell
+            measurement = store.measurement(job.measurement_id)
+            cell = _of_job(store, job, measurement)
+            newest[series_key(measurement), cell.chipset] = cell
     return list(newest.values())
 
 
-def _of_job(store: Store, job: Job) -> MatrixCell:
+def _of_job(store: Store, job: Job, measurement: Measurement) -> MatrixCell:
     device = store.device(job.device_id)
     cell = MatrixCell(
         study_id="",
@@ -95,12 +104,13 @@ def _of_job(store: Store, job: Job) -> MatrixCell:
         measured_at_s=0.0,
         size_bytes=job.request.artifact.size_bytes,
     )
-    return _labelled(store, cell, store.measurement(job.measurement_id))
+    return _labelled(store, cell, (measurement,))
 
 
-def _labelled(store: Store, cell: MatrixCell, measurement: Measurement) -> MatrixCell:
+def _labelled(store: Store, cell: MatrixCell, series: Sequence[Measurement]) -> MatrixCell:
+    measurement = series[-1]
     device = store.device(measurement.device_id)
-    label, reason = _label(store, measurement)
+    label, reason = _label(store, series)
     return replace(
         cell,
         device_model=device.info.model,
@@ -112,8 +122,9 @@ def _labelled(store: Store, cell: MatrixCell, measurement: Measurement) -> Matri
     )
 
 
-def _label(store: Store, measurement: Measurement) -> tuple[str, str]:
+def _label(store: Store, series: Sequence[Measurement]) -> tuple[str, str]:
     """How the row is to be read, and why."""
+    measurement = series[-1]
     if measurement.emulated:
         there = (
             f" ({measurement.outcome.value}: {measurement.reason})" if measurement.reason else ""
@@ -124,15 +135,24 @@ def _label(store: Store, measurement: Measurement) -> tuple[str, str]:
     if measurement.tool_runs:
         tool = measurement.tool_runs[0].tool
         return TOOL, f"measured by {tool}, whose figures are its own and compare with no others"
-    summary = summary_of(store, measurement)
-    if summary is None:
+    pool = pool_of(store, series)
+    if pool is None:
         return NOT_MEASURED, "no samples were taken"
-    if not summary.stable:
-        return UNSTABLE, f"launches differ by {summary.launch_cv:.0%} (coefficient of variation)"
-    return Outcome.OK.name, ""
+    if not pool.summary.stable:
+        return UNSTABLE, pool.summary.instability
+    return Outcome.OK.name, _pooled(pool)
+
+
+def _pooled(pool: Pool) -> str:
+    """Over what a row speaks where that is more than one measurement."""
+    count = len(pool.measurements)
+    if count == 1:
+        return ""
+    devices = len({each.device_id for each in pool.measurements})
+    where = f" on {devices} devices" if devices > 1 else ""
+    return f"{len(pool.launches)} launches of {count} measurements{where}"
 
 
 def _os_build(measurement: Measurement, device: Device) -> str:
     # The device may have been updated since; what was noted at the time goes first.
-    noted = (entry.value for entry in measurement.context if entry.name == "os_build")
-    return next(noted, device.info.os_build)
+    return noted(measurement, "os_build") or device.info.os_build

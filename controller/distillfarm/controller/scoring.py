@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from distillfarm.compression.protocols import Observation
-from distillfarm.controller.verdict import observed
+from distillfarm.controller.evidence import observed
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.measurement import Energy, Summary
 from distillfarm.domain.study import Bound, Score, Sla, Trial

@@ -1,29 +1,73 @@
-"""Judges promises by intervals: pass, fail, or not to be told from these measurements."""
+"""Judges promises: pass, fail, or not to be told from these launches, with stated error rates.
 
-from collections.abc import Callable
+A bound on what launches show is judged launch by launch, see ``statistics.verdicts``: whoever looks
+after every launch and goes on until it is decided keeps the same error rates. Quality is judged by
+its interval over test samples, size exactly, energy by what its meter can tell apart.
+"""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from distillfarm.controller.evidence import Evidence, describe, launched, observed
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.sla import format_bound
 from distillfarm.domain.study import (
     Bound,
     BoundVerdict,
     Metric,
-    Score,
+    PhoneVerdict,
     Sla,
     SlaVerdict,
     Verdict,
 )
+from distillfarm.statistics.verdicts import judge_interval, judge_launches
 
-_MB = 1e6
+FALSE_PASS, FALSE_FAIL = 0.01, 0.02
+"""How often a bound whose quantity lies on the other side of the limit is judged so, at most."""
+
+_BADNESS = {Verdict.PASS: 0, Verdict.INCONCLUSIVE: 1, Verdict.FAIL: 2}
+_WITHIN_BOUNDS = (Metric.SIZE, Metric.ENERGY)
 
 
-def judge(sla: Sla, score: Score) -> SlaVerdict:
+@dataclass(frozen=True)
+class _Errors:
+    """How often one bound's verdict may be wrong."""
+
+    false_pass: float
+    false_fail: float
+
+    def said(self, verdict: Verdict) -> str:
+        rate = self.false_pass if verdict is Verdict.PASS else self.false_fail
+        return f"wrong at most once in {1 / rate:.0f}"
+
+
+def judge(sla: Sla, evidence: Evidence) -> SlaVerdict:
     """The verdict on every bound and on all of them.
 
-    A bound passes when the whole 95 % interval is within the limit, fails when the whole interval
-    is beyond it, and is inconclusive otherwise: more launches would tell.
+    Each bound is passed wrongly at most once in 100 times, and failed wrongly at most once in 50.
     """
-    return _together(tuple(_judge_bound(bound, score) for bound in sla.bounds))
+    return _judge(sla, evidence, _Errors(FALSE_PASS, FALSE_FAIL))
+
+
+def judge_phones(
+    sla: Sla, evidence: Mapping[str, Evidence]
+) -> tuple[SlaVerdict, tuple[PhoneVerdict, ...]]:
+    """The verdict on a variant by the phones that it was measured on, by their ids, and on each.
+
+    It passes only if every phone passes, which keeps the rate of false passes, and fails if one
+    fails. Since any of them may fail by chance, each may do so in its part of the rate only.
+    """
+    if not evidence:
+        return unjudged(sla, "no phone measured it"), ()
+    errors = _Errors(FALSE_PASS, FALSE_FAIL / len(evidence))
+    phones = tuple(
+        PhoneVerdict(device_id, _judge(sla, each, errors), each.launches)
+        for device_id, each in sorted(evidence.items())
+    )
+    if len(phones) == 1:
+        return phones[0].verdict, phones
+    bounds = tuple(_over_phones(phones, index) for index in range(len(sla.bounds)))
+    return _together(bounds), phones
 
 
 def unjudged(sla: Sla, reason: str) -> SlaVerdict:
@@ -34,33 +78,82 @@ def unjudged(sla: Sla, reason: str) -> SlaVerdict:
     )
 
 
-def observed(metric: Metric, score: Score) -> Interval | None:
-    """The bounded quantity as measured, in the metric's base unit, or None."""
-    return _QUANTITIES[metric](score)
+def _judge(sla: Sla, evidence: Evidence, errors: _Errors) -> SlaVerdict:
+    return _together(tuple(_judge_bound(bound, evidence, errors) for bound in sla.bounds))
 
 
-def describe(metric: Metric, interval: Interval) -> str:
-    """A quantity with its interval and unit, as people read it."""
-    if metric in (Metric.PEAK_MEMORY, Metric.SIZE):
-        return _text(interval, _MB, "MB")
-    if metric is Metric.ACCURACY_DROP:
-        return _text(interval, 1.0, "points")
-    return _text(interval, 1.0, "mJ" if metric is Metric.ENERGY else "ms")
-
-
-def _judge_bound(bound: Bound, score: Score) -> BoundVerdict:
-    interval = observed(bound.metric, score)
+def _judge_bound(bound: Bound, evidence: Evidence, errors: _Errors) -> BoundVerdict:
+    interval = observed(bound.metric, evidence.score)
     if interval is None:
-        why = score.energy.reason or "no reading"
+        why = evidence.score.energy.reason or "no reading"
         return BoundVerdict(bound, Verdict.INCONCLUSIVE, None, f"not measured: {why}")
-    text = f"{describe(bound.metric, interval)} against {format_bound(bound)}"
-    if interval.high <= bound.limit:
-        return BoundVerdict(bound, Verdict.PASS, interval, f"{text}: within")
-    if interval.low > bound.limit:
-        return BoundVerdict(bound, Verdict.FAIL, interval, f"{text}: beyond")
-    return BoundVerdict(
-        bound, Verdict.INCONCLUSIVE, interval, f"{text}: the limit lies inside the interval"
+    values = launched(bound.metric, evidence.values) if evidence.values else None
+    if values:
+        verdict, more, why = _by_launches(values, bound.limit, errors)
+    elif bound.metric in _WITHIN_BOUNDS:
+        verdict, more, why = _by_bounds(bound, interval)
+    else:
+        verdict, more, why = _by_interval(bound, interval, errors)
+    text = f"{describe(bound.metric, interval)} against {format_bound(bound)}: {why}"
+    return BoundVerdict(bound, verdict, interval, text, more)
+
+
+def _by_launches(
+    values: Sequence[float], limit: float, errors: _Errors
+) -> tuple[Verdict, int, str]:
+    found = judge_launches(values, limit, errors.false_pass, errors.false_fail)
+    within = sum(value <= limit for value in values)
+    count = f"{len(values)} launches" if len(values) > 1 else "one launch"
+    if found.verdict is Verdict.PASS:
+        why = f"within, in {within} of {count}"
+    elif found.verdict is Verdict.FAIL:
+        why = f"beyond, in {len(values) - within} of {count}"
+    else:
+        more = f"about {found.more_launches} more would settle it"
+        none = "more would hardly settle it, its median lies at the limit"
+        return (
+            found.verdict,
+            found.more_launches,
+            f"within in {within} of {count}; {more if found.more_launches else none}",
+        )
+    return found.verdict, 0, f"{why} ({errors.said(found.verdict)})"
+
+
+def _by_interval(bound: Bound, interval: Interval, errors: _Errors) -> tuple[Verdict, int, str]:
+    verdict = (
+        judge_interval(interval, bound.limit, errors.false_pass, errors.false_fail)
+        if interval.bounded
+        else Verdict.INCONCLUSIVE
     )
+    if verdict is Verdict.INCONCLUSIVE:
+        remedy = "test samples" if bound.metric is Metric.ACCURACY_DROP else "launches"
+        return verdict, 0, f"too near the limit to tell; more {remedy} would settle it"
+    word = "within" if verdict is Verdict.PASS else "beyond"
+    return verdict, 0, f"{word} ({errors.said(verdict)})"
+
+
+def _by_bounds(bound: Bound, interval: Interval) -> tuple[Verdict, int, str]:
+    if interval.high <= bound.limit:
+        return Verdict.PASS, 0, "within"
+    if interval.low > bound.limit:
+        return Verdict.FAIL, 0, "beyond"
+    why = "the meter cannot tell; one that tells less apart, or longer launches, would settle it"
+    return Verdict.INCONCLUSIVE, 0, why
+
+
+def _over_phones(phones: Sequence[PhoneVerdict], index: int) -> BoundVerdict:
+    """One bound over all phones: the worst verdict, in the words of the phone worst off."""
+    told = [(each.device_id, each.verdict.bounds[index]) for each in phones]
+
+    def badness(each: tuple[str, BoundVerdict]) -> tuple[int, float]:
+        seen = each[1].observed
+        return _BADNESS[each[1].verdict], seen.value if seen else 0.0
+
+    device_id, worst = max(told, key=badness)
+    if worst.verdict is Verdict.PASS:
+        return replace(worst, reason=f"on all {len(phones)} phones; {device_id}: {worst.reason}")
+    more = max(each.more_launches for _, each in told if each.verdict is worst.verdict)
+    return replace(worst, reason=f"{device_id}: {worst.reason}", more_launches=more)
 
 
 def _together(bounds: tuple[BoundVerdict, ...], nothing: Verdict = Verdict.PASS) -> SlaVerdict:
@@ -69,37 +162,3 @@ def _together(bounds: tuple[BoundVerdict, ...], nothing: Verdict = Verdict.PASS)
         if verdict in verdicts:
             return SlaVerdict(verdict, bounds)
     return SlaVerdict(Verdict.PASS if bounds else nothing, bounds)
-
-
-def _text(interval: Interval, unit: float, name: str) -> str:
-    value = f"{interval.value / unit:.3g} {name}"
-    if not interval.bounded:
-        return f"{value} (one launch: no interval)"
-    if interval.low == interval.high:
-        return value
-    return f"{value} [{interval.low / unit:.3g}, {interval.high / unit:.3g}]"
-
-
-def _size(score: Score) -> Interval:
-    size = float(score.size_bytes)
-    return Interval(size, size, size)
-
-
-def _energy(score: Score) -> Interval | None:
-    energy = score.energy.gross_mj
-    if energy is None:
-        return None
-    resolution = score.energy.resolution_mj or 0.0
-    return Interval(energy, max(energy - resolution, 0.0), energy + resolution)
-
-
-_QUANTITIES: dict[Metric, Callable[[Score], Interval | None]] = {
-    Metric.ACCURACY_DROP: lambda score: score.quality_drop,
-    Metric.COLD: lambda score: score.cold_ms,
-    Metric.WARM_P50: lambda score: score.warm_p50_ms,
-    Metric.WARM_P90: lambda score: score.warm_p90_ms,
-    Metric.WARM_P99: lambda score: score.warm_p99_ms,
-    Metric.PEAK_MEMORY: lambda score: score.peak_memory_bytes,
-    Metric.SIZE: _size,
-    Metric.ENERGY: _energy,
-}

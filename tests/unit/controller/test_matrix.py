@@ -6,9 +6,10 @@ from pathlib import Path
 
 import farm_samples as samples
 import pytest
+from made_trials import make_trial
 
 from distillfarm.controller.matrix import cells
-from distillfarm.controller.readings import reading
+from distillfarm.controller.readings import Reading, evidence_of, reading
 from distillfarm.controller.store.sql import SqlStore
 from distillfarm.domain.agent import JobResult
 from distillfarm.domain.errors import NotFound
@@ -51,6 +52,7 @@ def measured(
     emulated: bool = False,
     name: str = "digits.onnx",
     tool_runs: tuple[ToolRun, ...] = (),
+    os_build: str = "build-of-then",
 ) -> Measurement:
     """A measurement that the store took under a lease."""
     job = store.submit(samples.request(key, study_id=study_id, name=name), 0.0)
@@ -62,7 +64,7 @@ def measured(
         emulated=emulated,
         tool_runs=tool_runs,
         started_at_s=float(lease.token),
-        context=(ContextEntry("os_build", "build-of-then"),),
+        context=(ContextEntry("os_build", os_build),),
     )
     store.finish(JobResult(lease, taken), 0.0, 3)
     return taken
@@ -97,7 +99,7 @@ def test_a_measured_candidate_has_its_score_and_its_context(store: SqlStore) -> 
 @pytest.mark.parametrize(
     ("label", "reason", "launches", "outcome", "emulated"),
     [
-        ("UNSTABLE", "differ by 71%", WILD, Outcome.OK, False),
+        ("UNSTABLE", "limit of host CPUs is 15%", WILD, Outcome.OK, False),
         ("EMULATED", "emulated device", STEADY, Outcome.OK, True),
         ("EMULATED", "emulated device", (), Outcome.CRASHED, True),
         ("CRASHED", "SIGSEGV", (), Outcome.CRASHED, False),
@@ -130,6 +132,49 @@ def test_what_was_not_measured_says_why(store: SqlStore) -> None:
     assert (cell.label, cell.reason, cell.score) == ("not measured", "no device was free", None)
 
 
+def pooled(*measurements: Measurement) -> Trial:
+    """A trial that was built, with several measurements."""
+    ids = tuple(each.measurement_id for each in measurements)
+    return replace(
+        trial("a", measurements[-1]), measurement_ids=ids, exported=make_trial().exported
+    )
+
+
+def test_measurements_of_one_series_are_one_row_by_all_their_launches(store: SqlStore) -> None:
+    slow = (samples.launch(1_100_000),) * 2
+    store.put_trial(pooled(measured(store, "one"), measured(store, "two", launches=slow)))
+    (cell,) = cells(store)
+    assert (cell.label, cell.reason) == ("OK", "5 launches of 2 measurements")
+    assert cell.score is not None
+    assert (cell.score.warm_p90_ms.value, cell.score.warm_p90_ms.high) == (1.0, 1.1)
+
+
+def test_launches_that_only_together_disagree_are_unstable(store: SqlStore) -> None:
+    slow = (samples.launch(3_000_000),) * 3
+    store.put_trial(pooled(measured(store, "one"), measured(store, "two", launches=slow)))
+    (cell,) = cells(store)
+    assert (cell.label, cell.score) == ("UNSTABLE", None)
+
+
+def test_another_system_build_is_another_row_and_is_never_pooled(store: SqlStore) -> None:
+    slow = (samples.launch(3_000_000),) * 3
+    before = measured(store, "before")
+    updated = measured(store, "after", launches=slow, os_build="build-of-now")
+    made = pooled(before, updated)
+    store.put_trial(made)
+    rows = [(each.os_build, each.score.warm_p50_ms.value) for each in cells(store) if each.score]
+    assert rows == [("build-of-then", 1.0), ("build-of-now", 3.0)]
+    evidence = evidence_of(store, made)
+    assert evidence is not None
+    assert (evidence.launches, evidence.score.warm_p50_ms.value) == (3, 3.0)
+
+
+def test_single_benchmarks_before_and_after_an_update_are_two_rows(store: SqlStore) -> None:
+    measured(store, "before", study_id="")
+    measured(store, "after", study_id="", os_build="build-of-now")
+    assert [each.os_build for each in cells(store)] == ["build-of-then", "build-of-now"]
+
+
 def test_the_final_measurement_stands_for_a_candidate(store: SqlStore) -> None:
     search = measured(store, "search")
     final = measured(store, "final")
@@ -154,13 +199,13 @@ def test_a_tool_s_figures_are_a_row_without_numbers(store: SqlStore) -> None:
     (cell,) = cells(store)
     assert (cell.label, cell.score) == ("TOOL", None)
     assert "benchmark_model" in cell.reason
-    assert reading(store, taken.measurement_id) == (taken, None)
+    assert reading(store, taken.measurement_id) == Reading(taken, None)
 
 
 def test_an_emulated_device_gives_no_summary(store: SqlStore) -> None:
     real, emulated = measured(store, "real"), measured(store, "emulated", emulated=True)
-    assert reading(store, real.measurement_id)[1] is not None
-    assert reading(store, emulated.measurement_id)[1] is None
+    assert reading(store, real.measurement_id).summary is not None
+    assert reading(store, emulated.measurement_id).summary is None
 
 
 def test_filters(store: SqlStore) -> None:

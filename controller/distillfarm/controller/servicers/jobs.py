@@ -1,15 +1,16 @@
 """The Jobs service."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from distillfarm.controller.enrolment import only_users
 from distillfarm.controller.fleet import Fleet
-from distillfarm.controller.readings import reading
+from distillfarm.controller.readings import compare, reading
 from distillfarm.controller.requests import check_job
 from distillfarm.controller.store.protocol import Store
 from distillfarm.domain.job import JobRequest
+from distillfarm.domain.measurement import Comparison, Summary
 from distillfarm.wire.blobs import BlobStore
 from distillfarm.wire.convert import from_message, to_message
 from distillfarm.wire.v1 import job_pb2, measurement_pb2
@@ -47,8 +48,25 @@ class Jobs(JobsServicer):
     async def GetMeasurement(
         self, request: pb.GetMeasurementRequest, context: Any
     ) -> pb.GetMeasurementReply:
-        found, summary = await asyncio.to_thread(reading, self._store, request.measurement_id)
+        found = await asyncio.to_thread(reading, self._store, request.measurement_id)
         return pb.GetMeasurementReply(
-            measurement=to_message(found, measurement_pb2.Measurement),
-            summary=to_message(summary, measurement_pb2.Summary) if summary else None,
+            measurement=to_message(found.measurement, measurement_pb2.Measurement),
+            summary=_summary(found.summary),
+            comparisons=_comparisons(found.comparisons),
+            rival_summary=_summary(found.rival_summary),
         )
+
+    async def CompareMeasurements(
+        self, request: pb.CompareMeasurementsRequest, context: Any
+    ) -> pb.CompareMeasurementsReply:
+        ids = request.first_id, request.second_id
+        found = await asyncio.to_thread(compare, self._store, *ids)
+        return pb.CompareMeasurementsReply(comparisons=_comparisons(found))
+
+
+def _summary(summary: Summary | None) -> measurement_pb2.Summary | None:
+    return to_message(summary, measurement_pb2.Summary) if summary else None
+
+
+def _comparisons(found: Sequence[Comparison]) -> list[measurement_pb2.Comparison]:
+    return [to_message(each, measurement_pb2.Comparison) for each in found]

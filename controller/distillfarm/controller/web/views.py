@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from distillfarm.controller import decide, quality
 from distillfarm.controller.health import Vitals
-from distillfarm.controller.readings import reading
+from distillfarm.controller.readings import Reading, reading
 from distillfarm.controller.reports import layers
 from distillfarm.controller.store.protocol import MeasurementQuery, Store
 from distillfarm.domain.errors import NotFound
 from distillfarm.domain.hardware import Device
-from distillfarm.domain.measurement import Measurement, Series, Summary
+from distillfarm.domain.measurement import Measurement, Series
 from distillfarm.domain.study import MatrixCell, Study, StudyEvent, Trial
 from distillfarm.profiles.catalog import shipped
 from distillfarm.profiles.schema import ChipsetProfile, PhoneProfile
@@ -77,14 +77,13 @@ class DevicePage:
 
 @dataclass(frozen=True)
 class MeasurementPage:
-    """One measurement; ``summary`` is None where there are no numbers.
+    """One measurement with what it says.
 
     ``resident`` is the largest share of files that stayed in memory before a launch, if known.
     """
 
-    measurement: Measurement
+    reading: Reading
     device: Device
-    summary: Summary | None
     resident: float | None
 
 
@@ -172,10 +171,10 @@ def device_page(store: Store, vitals: Vitals, device_id: str) -> DevicePage:
 
 def measurement_page(store: Store, measurement_id: str) -> MeasurementPage:
     """One measurement."""
-    found, summary = reading(store, measurement_id)
-    stayed = [each.page_cache_resident for each in found.launches]
+    found = reading(store, measurement_id)
+    stayed = [each.page_cache_resident for each in found.measurement.launches]
     resident = max((each for each in stayed if each is not None), default=None)
-    return MeasurementPage(found, store.device(found.device_id), summary, resident)
+    return MeasurementPage(found, store.device(found.measurement.device_id), resident)
 
 
 def series(store: Store, measurement_id: str, number: int) -> Series:

@@ -29,7 +29,7 @@ from distillfarm.wire.v1 import measurement_pb2 as distillfarm_dot_wire_dot_v1_d
 from distillfarm.wire.v1 import study_pb2 as distillfarm_dot_wire_dot_v1_dot_study__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"distillfarm/wire/v1/services.proto\x12\x0e\x64istillfarm.v1\x1a\x1f\x64istillfarm/wire/v1/agent.proto\x1a\"distillfarm/wire/v1/hardware.proto\x1a\x1d\x64istillfarm/wire/v1/job.proto\x1a%distillfarm/wire/v1/measurement.proto\x1a\x1f\x64istillfarm/wire/v1/study.proto\"\xaf\x02\n\x0c\x41gentMessage\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x15.distillfarm.v1.HelloH\x00\x12.\n\tinventory\x18\x02 \x01(\x0b\x32\x19.distillfarm.v1.InventoryH\x00\x12.\n\theartbeat\x18\x03 \x01(\x0b\x32\x19.distillfarm.v1.HeartbeatH\x00\x12/\n\x08progress\x18\x04 \x01(\x0b\x32\x1b.distillfarm.v1.JobProgressH\x00\x12+\n\x06result\x18\x05 \x01(\x0b\x32\x19.distillfarm.v1.JobResultH\x00\x12.\n\x06health\x18\x06 \x01(\x0b\x32\x1c.distillfarm.v1.HealthReportH\x00\x42\t\n\x07\x63ontent\"\xc4\x01\n\x11\x43ontrollerMessage\x12*\n\x07welcome\x18\x01 \x01(\x0b\x32\x17.distillfarm.v1.WelcomeH\x00\x12(\n\x06\x61ssign\x18\x02 \x01(\x0b\x32\x16.distillfarm.v1.AssignH\x00\x12*\n\x07\x61\x62\x61ndon\x18\x03 \x01(\x0b\x32\x17.distillfarm.v1.AbandonH\x00\x12\"\n\x03\x61\x63k\x18\x04 \x01(\x0b\x32\x13.distillfarm.v1.AckH\x00\x42\t\n\x07\x63ontent\"/\n\x0c\x45nrolRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\" \n\nEnrolReply\x12\x12\n\ncredential\x18\x01 \x01(\t\"&\n\x12ListDevicesRequest\x12\x10\n\x08selector\x18\x01 \x01(\t\";\n\x10ListDevicesReply\x12\'\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x16.distillfarm.v1.Device\"%\n\x10GetDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\"5\n\x12\x44rainDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0c\n\x04note\x18\x02 \x01(\t\")\n\x14UndrainDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\"4\n\x11NameDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"7\n\x12LabelDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0e\n\x06labels\x18\x02 \x03(\t\"<\n\x17QuarantineDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\")\n\x14ReleaseDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\".\n\x13\x46orgiveModelRequest\x12\x17\n\x0f\x61rtifact_digest\x18\x01 \x01(\t\"%\n\x11\x46orgiveModelReply\x12\x10\n\x08\x66\x65llings\x18\x01 \x01(\x03\"?\n\x10SubmitJobRequest\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x1a.distillfarm.v1.JobRequest\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"!\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\"\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"/\n\x15GetMeasurementRequest\x12\x16\n\x0emeasurement_id\x18\x01 \x01(\t\"\x82\x01\n\x13GetMeasurementReply\x12\x30\n\x0bmeasurement\x18\x01 \x01(\x0b\x32\x1b.distillfarm.v1.Measurement\x12-\n\x07summary\x18\x02 \x01(\x0b\x32\x17.distillfarm.v1.SummaryH\x00\x88\x01\x01\x42\n\n\x08_summary\"V\n\x12\x43reateStudyRequest\x12\'\n\x04spec\x18\x01 \x01(\x0b\x32\x19.distillfarm.v1.StudySpec\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"#\n\x0fGetStudyRequest\x12\x10\n\x08study_id\x18\x01 \x01(\t\"\x14\n\x12ListStudiesRequest\":\n\x10ListStudiesReply\x12&\n\x07studies\x18\x01 \x03(\x0b\x32\x15.distillfarm.v1.Study\"&\n\x12\x43\x61ncelStudyRequest\x12\x10\n\x08study_id\x18\x01 \x01(\t\"=\n\x11WatchStudyRequest\x12\x10\n\x08study_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"%\n\x11ListTrialsRequest\x12\x10\n\x08study_id\x18\x01 \x01(\t\"K\n\x12QueryMatrixRequest\x12\x10\n\x08study_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63hipset\x18\x02 \x01(\t\x12\x12\n\nmodel_name\x18\x03 \x01(\t\"!\n\x0fStatBlobRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"X\n\x08\x42lobStat\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x16\n\x0ereceived_bytes\x18\x03 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\"M\n\tBlobChunk\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"5\n\x13\x44ownloadBlobRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x32Z\n\x08Sessions\x12N\n\x07Session\x12\x1c.distillfarm.v1.AgentMessage\x1a!.distillfarm.v1.ControllerMessage(\x01\x30\x01\x32N\n\tEnrolment\x12\x41\n\x05\x45nrol\x12\x1c.distillfarm.v1.EnrolRequest\x1a\x1a.distillfarm.v1.EnrolReply2\xcf\x05\n\x07\x44\x65vices\x12S\n\x0bListDevices\x12\".distillfarm.v1.ListDevicesRequest\x1a .distillfarm.v1.ListDevicesReply\x12\x45\n\tGetDevice\x12 .distillfarm.v1.GetDeviceRequest\x1a\x16.distillfarm.v1.Device\x12I\n\x0b\x44rainDevice\x12\".distillfarm.v1.DrainDeviceRequest\x1a\x16.distillfarm.v1.Device\x12M\n\rUndrainDevice\x12$.distillfarm.v1.UndrainDeviceRequest\x1a\x16.distillfarm.v1.Device\x12G\n\nNameDevice\x12!.distillfarm.v1.NameDeviceRequest\x1a\x16.distillfarm.v1.Device\x12I\n\x0bLabelDevice\x12\".distillfarm.v1.LabelDeviceRequest\x1a\x16.distillfarm.v1.Device\x12S\n\x10QuarantineDevice\x12\'.distillfarm.v1.QuarantineDeviceRequest\x1a\x16.distillfarm.v1.Device\x12M\n\rReleaseDevice\x12$.distillfarm.v1.ReleaseDeviceRequest\x1a\x16.distillfarm.v1.Device\x12V\n\x0c\x46orgiveModel\x12#.distillfarm.v1.ForgiveModelRequest\x1a!.distillfarm.v1.ForgiveModelReply2\xee\x02\n\x04Jobs\x12\x42\n\tSubmitJob\x12 .distillfarm.v1.SubmitJobRequest\x1a\x13.distillfarm.v1.Job\x12<\n\x06GetJob\x12\x1d.distillfarm.v1.GetJobRequest\x1a\x13.distillfarm.v1.Job\x12\x42\n\x08WatchJob\x12\x1f.distillfarm.v1.WatchJobRequest\x1a\x13.distillfarm.v1.Job0\x01\x12\x42\n\tCancelJob\x12 .distillfarm.v1.CancelJobRequest\x1a\x13.distillfarm.v1.Job\x12\\\n\x0eGetMeasurement\x12%.distillfarm.v1.GetMeasurementRequest\x1a#.distillfarm.v1.GetMeasurementReply2\xcf\x03\n\x07Studies\x12H\n\x0b\x43reateStudy\x12\".distillfarm.v1.CreateStudyRequest\x1a\x15.distillfarm.v1.Study\x12\x42\n\x08GetStudy\x12\x1f.distillfarm.v1.GetStudyRequest\x1a\x15.distillfarm.v1.Study\x12S\n\x0bListStudies\x12\".distillfarm.v1.ListStudiesRequest\x1a .distillfarm.v1.ListStudiesReply\x12H\n\x0b\x43\x61ncelStudy\x12\".distillfarm.v1.CancelStudyRequest\x1a\x15.distillfarm.v1.Study\x12M\n\nWatchStudy\x12!.distillfarm.v1.WatchStudyRequest\x1a\x1a.distillfarm.v1.StudyEvent0\x01\x12H\n\nListTrials\x12!.distillfarm.v1.ListTrialsRequest\x1a\x15.distillfarm.v1.Trial0\x01\x32Y\n\x06Matrix\x12O\n\x0bQueryMatrix\x12\".distillfarm.v1.QueryMatrixRequest\x1a\x1a.distillfarm.v1.MatrixCell0\x01\x32\xe5\x01\n\x05\x42lobs\x12\x45\n\x08StatBlob\x12\x1f.distillfarm.v1.StatBlobRequest\x1a\x18.distillfarm.v1.BlobStat\x12\x43\n\nUploadBlob\x12\x19.distillfarm.v1.BlobChunk\x1a\x18.distillfarm.v1.BlobStat(\x01\x12P\n\x0c\x44ownloadBlob\x12#.distillfarm.v1.DownloadBlobRequest\x1a\x19.distillfarm.v1.BlobChunk0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"distillfarm/wire/v1/services.proto\x12\x0e\x64istillfarm.v1\x1a\x1f\x64istillfarm/wire/v1/agent.proto\x1a\"distillfarm/wire/v1/hardware.proto\x1a\x1d\x64istillfarm/wire/v1/job.proto\x1a%distillfarm/wire/v1/measurement.proto\x1a\x1f\x64istillfarm/wire/v1/study.proto\"\xaf\x02\n\x0c\x41gentMessage\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x15.distillfarm.v1.HelloH\x00\x12.\n\tinventory\x18\x02 \x01(\x0b\x32\x19.distillfarm.v1.InventoryH\x00\x12.\n\theartbeat\x18\x03 \x01(\x0b\x32\x19.distillfarm.v1.HeartbeatH\x00\x12/\n\x08progress\x18\x04 \x01(\x0b\x32\x1b.distillfarm.v1.JobProgressH\x00\x12+\n\x06result\x18\x05 \x01(\x0b\x32\x19.distillfarm.v1.JobResultH\x00\x12.\n\x06health\x18\x06 \x01(\x0b\x32\x1c.distillfarm.v1.HealthReportH\x00\x42\t\n\x07\x63ontent\"\xc4\x01\n\x11\x43ontrollerMessage\x12*\n\x07welcome\x18\x01 \x01(\x0b\x32\x17.distillfarm.v1.WelcomeH\x00\x12(\n\x06\x61ssign\x18\x02 \x01(\x0b\x32\x16.distillfarm.v1.AssignH\x00\x12*\n\x07\x61\x62\x61ndon\x18\x03 \x01(\x0b\x32\x17.distillfarm.v1.AbandonH\x00\x12\"\n\x03\x61\x63k\x18\x04 \x01(\x0b\x32\x13.distillfarm.v1.AckH\x00\x42\t\n\x07\x63ontent\"/\n\x0c\x45nrolRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\" \n\nEnrolReply\x12\x12\n\ncredential\x18\x01 \x01(\t\"&\n\x12ListDevicesRequest\x12\x10\n\x08selector\x18\x01 \x01(\t\";\n\x10ListDevicesReply\x12\'\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x16.distillfarm.v1.Device\"%\n\x10GetDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\"5\n\x12\x44rainDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0c\n\x04note\x18\x02 \x01(\t\")\n\x14UndrainDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\"4\n\x11NameDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"7\n\x12LabelDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0e\n\x06labels\x18\x02 \x03(\t\"<\n\x17QuarantineDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\")\n\x14ReleaseDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\".\n\x13\x46orgiveModelRequest\x12\x17\n\x0f\x61rtifact_digest\x18\x01 \x01(\t\"%\n\x11\x46orgiveModelReply\x12\x10\n\x08\x66\x65llings\x18\x01 \x01(\x03\"?\n\x10SubmitJobRequest\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x1a.distillfarm.v1.JobRequest\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"!\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\"\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"/\n\x15GetMeasurementRequest\x12\x16\n\x0emeasurement_id\x18\x01 \x01(\t\"\xfa\x01\n\x13GetMeasurementReply\x12\x30\n\x0bmeasurement\x18\x01 \x01(\x0b\x32\x1b.distillfarm.v1.Measurement\x12-\n\x07summary\x18\x02 \x01(\x0b\x32\x17.distillfarm.v1.SummaryH\x00\x88\x01\x01\x12/\n\x0b\x63omparisons\x18\x03 \x03(\x0b\x32\x1a.distillfarm.v1.Comparison\x12\x33\n\rrival_summary\x18\x04 \x01(\x0b\x32\x17.distillfarm.v1.SummaryH\x01\x88\x01\x01\x42\n\n\x08_summaryB\x10\n\x0e_rival_summary\"A\n\x1a\x43ompareMeasurementsRequest\x12\x10\n\x08\x66irst_id\x18\x01 \x01(\t\x12\x11\n\tsecond_id\x18\x02 \x01(\t\"K\n\x18\x43ompareMeasurementsReply\x12/\n\x0b\x63omparisons\x18\x01 \x03(\x0b\x32\x1a.distillfarm.v1.Comparison\"V\n\x12\x43reateStudyRequest\x12\'\n\x04spec\x18\x01 \x01(\x0b\x32\x19.distillfarm.v1.StudySpec\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"#\n\x0fGetStudyRequest\x12\x10\n\x08study_id\x18\x01 \x01(\t\"\x14\n\x12ListStudiesRequest\":\n\x10ListStudiesReply\x12&\n\x07studies\x18\x01 \x03(\x0b\x32\x15.distillfarm.v1.Study\"&\n\x12\x43\x61ncelStudyRequest\x12\x10\n\x08study_id\x18\x01 \x01(\t\"=\n\x11WatchStudyRequest\x12\x10\n\x08study_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"%\n\x11ListTrialsRequest\x12\x10\n\x08study_id\x18\x01 \x01(\t\"K\n\x12QueryMatrixRequest\x12\x10\n\x08study_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63hipset\x18\x02 \x01(\t\x12\x12\n\nmodel_name\x18\x03 \x01(\t\"!\n\x0fStatBlobRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"X\n\x08\x42lobStat\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x16\n\x0ereceived_bytes\x18\x03 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\"M\n\tBlobChunk\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"5\n\x13\x44ownloadBlobRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x32Z\n\x08Sessions\x12N\n\x07Session\x12\x1c.distillfarm.v1.AgentMessage\x1a!.distillfarm.v1.ControllerMessage(\x01\x30\x01\x32N\n\tEnrolment\x12\x41\n\x05\x45nrol\x12\x1c.distillfarm.v1.EnrolRequest\x1a\x1a.distillfarm.v1.EnrolReply2\xcf\x05\n\x07\x44\x65vices\x12S\n\x0bListDevices\x12\".distillfarm.v1.ListDevicesRequest\x1a .distillfarm.v1.ListDevicesReply\x12\x45\n\tGetDevice\x12 .distillfarm.v1.GetDeviceRequest\x1a\x16.distillfarm.v1.Device\x12I\n\x0b\x44rainDevice\x12\".distillfarm.v1.DrainDeviceRequest\x1a\x16.distillfarm.v1.Device\x12M\n\rUndrainDevice\x12$.distillfarm.v1.UndrainDeviceRequest\x1a\x16.distillfarm.v1.Device\x12G\n\nNameDevice\x12!.distillfarm.v1.NameDeviceRequest\x1a\x16.distillfarm.v1.Device\x12I\n\x0bLabelDevice\x12\".distillfarm.v1.LabelDeviceRequest\x1a\x16.distillfarm.v1.Device\x12S\n\x10QuarantineDevice\x12\'.distillfarm.v1.QuarantineDeviceRequest\x1a\x16.distillfarm.v1.Device\x12M\n\rReleaseDevice\x12$.distillfarm.v1.ReleaseDeviceRequest\x1a\x16.distillfarm.v1.Device\x12V\n\x0c\x46orgiveModel\x12#.distillfarm.v1.ForgiveModelRequest\x1a!.distillfarm.v1.ForgiveModelReply2\xdb\x03\n\x04Jobs\x12\x42\n\tSubmitJob\x12 .distillfarm.v1.SubmitJobRequest\x1a\x13.distillfarm.v1.Job\x12<\n\x06GetJob\x12\x1d.distillfarm.v1.GetJobRequest\x1a\x13.distillfarm.v1.Job\x12\x42\n\x08WatchJob\x12\x1f.distillfarm.v1.WatchJobRequest\x1a\x13.distillfarm.v1.Job0\x01\x12\x42\n\tCancelJob\x12 .distillfarm.v1.CancelJobRequest\x1a\x13.distillfarm.v1.Job\x12\\\n\x0eGetMeasurement\x12%.distillfarm.v1.GetMeasurementRequest\x1a#.distillfarm.v1.GetMeasurementReply\x12k\n\x13\x43ompareMeasurements\x12*.distillfarm.v1.CompareMeasurementsRequest\x1a(.distillfarm.v1.CompareMeasurementsReply2\xcf\x03\n\x07Studies\x12H\n\x0b\x43reateStudy\x12\".distillfarm.v1.CreateStudyRequest\x1a\x15.distillfarm.v1.Study\x12\x42\n\x08GetStudy\x12\x1f.distillfarm.v1.GetStudyRequest\x1a\x15.distillfarm.v1.Study\x12S\n\x0bListStudies\x12\".distillfarm.v1.ListStudiesRequest\x1a .distillfarm.v1.ListStudiesReply\x12H\n\x0b\x43\x61ncelStudy\x12\".distillfarm.v1.CancelStudyRequest\x1a\x15.distillfarm.v1.Study\x12M\n\nWatchStudy\x12!.distillfarm.v1.WatchStudyRequest\x1a\x1a.distillfarm.v1.StudyEvent0\x01\x12H\n\nListTrials\x12!.distillfarm.v1.ListTrialsRequest\x1a\x15.distillfarm.v1.Trial0\x01\x32Y\n\x06Matrix\x12O\n\x0bQueryMatrix\x12\".distillfarm.v1.QueryMatrixRequest\x1a\x1a.distillfarm.v1.MatrixCell0\x01\x32\xe5\x01\n\x05\x42lobs\x12\x45\n\x08StatBlob\x12\x1f.distillfarm.v1.StatBlobRequest\x1a\x18.distillfarm.v1.BlobStat\x12\x43\n\nUploadBlob\x12\x19.distillfarm.v1.BlobChunk\x1a\x18.distillfarm.v1.BlobStat(\x01\x12P\n\x0c\x44ownloadBlob\x12#.distillfarm.v1.DownloadBlobRequest\x1a\x19.distillfarm.v1.BlobChunk0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -77,43 +77,47 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMEASUREMENTREQUEST']._serialized_start=1524
   _globals['_GETMEASUREMENTREQUEST']._serialized_end=1571
   _globals['_GETMEASUREMENTREPLY']._serialized_start=1574
-  _globals['_GETMEASUREMENTREPLY']._serialized_end=1704
-  _globals['_CREATESTUDYREQUEST']._serialized_start=1706
-  _globals['_CREATESTUDYREQUEST']._serialized_end=1792
-  _globals['_GETSTUDYREQUEST']._serialized_start=1794
-  _globals['_GETSTUDYREQUEST']._serialized_end=1829
-  _globals['_LISTSTUDIESREQUEST']._serialized_start=1831
-  _globals['_LISTSTUDIESREQUEST']._serialized_end=1851
-  _globals['_LISTSTUDIESREPLY']._serialized_start=1853
-  _globals['_LISTSTUDIESREPLY']._serialized_end=1911
-  _globals['_CANCELSTUDYREQUEST']._serialized_start=1913
-  _globals['_CANCELSTUDYREQUEST']._serialized_end=1951
-  _globals['_WATCHSTUDYREQUEST']._serialized_start=1953
-  _globals['_WATCHSTUDYREQUEST']._serialized_end=2014
-  _globals['_LISTTRIALSREQUEST']._serialized_start=2016
-  _globals['_LISTTRIALSREQUEST']._serialized_end=2053
-  _globals['_QUERYMATRIXREQUEST']._serialized_start=2055
-  _globals['_QUERYMATRIXREQUEST']._serialized_end=2130
-  _globals['_STATBLOBREQUEST']._serialized_start=2132
-  _globals['_STATBLOBREQUEST']._serialized_end=2165
-  _globals['_BLOBSTAT']._serialized_start=2167
-  _globals['_BLOBSTAT']._serialized_end=2255
-  _globals['_BLOBCHUNK']._serialized_start=2257
-  _globals['_BLOBCHUNK']._serialized_end=2334
-  _globals['_DOWNLOADBLOBREQUEST']._serialized_start=2336
-  _globals['_DOWNLOADBLOBREQUEST']._serialized_end=2389
-  _globals['_SESSIONS']._serialized_start=2391
-  _globals['_SESSIONS']._serialized_end=2481
-  _globals['_ENROLMENT']._serialized_start=2483
-  _globals['_ENROLMENT']._serialized_end=2561
-  _globals['_DEVICES']._serialized_start=2564
-  _globals['_DEVICES']._serialized_end=3283
-  _globals['_JOBS']._serialized_start=3286
-  _globals['_JOBS']._serialized_end=3652
-  _globals['_STUDIES']._serialized_start=3655
-  _globals['_STUDIES']._serialized_end=4118
-  _globals['_MATRIX']._serialized_start=4120
-  _globals['_MATRIX']._serialized_end=4209
-  _globals['_BLOBS']._serialized_start=4212
-  _globals['_BLOBS']._serialized_end=4441
+  _globals['_GETMEASUREMENTREPLY']._serialized_end=1824
+  _globals['_COMPAREMEASUREMENTSREQUEST']._serialized_start=1826
+  _globals['_COMPAREMEASUREMENTSREQUEST']._serialized_end=1891
+  _globals['_COMPAREMEASUREMENTSREPLY']._serialized_start=1893
+  _globals['_COMPAREMEASUREMENTSREPLY']._serialized_end=1968
+  _globals['_CREATESTUDYREQUEST']._serialized_start=1970
+  _globals['_CREATESTUDYREQUEST']._serialized_end=2056
+  _globals['_GETSTUDYREQUEST']._serialized_start=2058
+  _globals['_GETSTUDYREQUEST']._serialized_end=2093
+  _globals['_LISTSTUDIESREQUEST']._serialized_start=2095
+  _globals['_LISTSTUDIESREQUEST']._serialized_end=2115
+  _globals['_LISTSTUDIESREPLY']._serialized_start=2117
+  _globals['_LISTSTUDIESREPLY']._serialized_end=2175
+  _globals['_CANCELSTUDYREQUEST']._serialized_start=2177
+  _globals['_CANCELSTUDYREQUEST']._serialized_end=2215
+  _globals['_WATCHSTUDYREQUEST']._serialized_start=2217
+  _globals['_WATCHSTUDYREQUEST']._serialized_end=2278
+  _globals['_LISTTRIALSREQUEST']._serialized_start=2280
+  _globals['_LISTTRIALSREQUEST']._serialized_end=2317
+  _globals['_QUERYMATRIXREQUEST']._serialized_start=2319
+  _globals['_QUERYMATRIXREQUEST']._serialized_end=2394
+  _globals['_STATBLOBREQUEST']._serialized_start=2396
+  _globals['_STATBLOBREQUEST']._serialized_end=2429
+  _globals['_BLOBSTAT']._serialized_start=2431
+  _globals['_BLOBSTAT']._serialized_end=2519
+  _globals['_BLOBCHUNK']._serialized_start=2521
+  _globals['_BLOBCHUNK']._serialized_end=2598
+  _globals['_DOWNLOADBLOBREQUEST']._serialized_start=2600
+  _globals['_DOWNLOADBLOBREQUEST']._serialized_end=2653
+  _globals['_SESSIONS']._serialized_start=2655
+  _globals['_SESSIONS']._serialized_end=2745
+  _globals['_ENROLMENT']._serialized_start=2747
+  _globals['_ENROLMENT']._serialized_end=2825
+  _globals['_DEVICES']._serialized_start=2828
+  _globals['_DEVICES']._serialized_end=3547
+  _globals['_JOBS']._serialized_start=3550
+  _globals['_JOBS']._serialized_end=4025
+  _globals['_STUDIES']._serialized_start=4028
+  _globals['_STUDIES']._serialized_end=4491
+  _globals['_MATRIX']._serialized_start=4493
+  _globals['_MATRIX']._serialized_end=4582
+  _globals['_BLOBS']._serialized_start=4585
+  _globals['_BLOBS']._serialized_end=4814
 # @@protoc_insertion_point(module_scope)

@@ -470,27 +470,88 @@ class GetMeasurementReply(_message.Message):
 
     MEASUREMENT_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    COMPARISONS_FIELD_NUMBER: _builtins.int
+    RIVAL_SUMMARY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def measurement(self) -> _measurement_pb2.Measurement: ...
     @_builtins.property
     def summary(self) -> _measurement_pb2.Summary:
         """Absent unless the outcome is OK, on an emulated device, and where a maker's tool measured."""
 
+    @_builtins.property
+    def comparisons(self) -> _containers.RepeatedCompositeFieldContainer[_measurement_pb2.Comparison]:
+        """Of the job's rival against its own artifact; empty without a rival, and without numbers."""
+
+    @_builtins.property
+    def rival_summary(self) -> _measurement_pb2.Summary:
+        """The rival's numbers."""
+
     def __init__(
         self,
         *,
         measurement: _measurement_pb2.Measurement | None = ...,
         summary: _measurement_pb2.Summary | None = ...,
+        comparisons: _abc.Iterable[_measurement_pb2.Comparison] | None = ...,
+        rival_summary: _measurement_pb2.Summary | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_summary", b"_summary", "measurement", b"measurement", "summary", b"summary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rival_summary", b"_rival_summary", "_summary", b"_summary", "measurement", b"measurement", "rival_summary", b"rival_summary", "summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_summary", b"_summary", "measurement", b"measurement", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rival_summary", b"_rival_summary", "_summary", b"_summary", "comparisons", b"comparisons", "measurement", b"measurement", "rival_summary", b"rival_summary", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__rival_summary: _TypeAlias = _typing.Literal["rival_summary"]  # noqa: Y015
+    _WhichOneofArgType__rival_summary: _TypeAlias = _typing.Literal["_rival_summary", b"_rival_summary"]  # noqa: Y015
     _WhichOneofReturnType__summary: _TypeAlias = _typing.Literal["summary"]  # noqa: Y015
     _WhichOneofArgType__summary: _TypeAlias = _typing.Literal["_summary", b"_summary"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rival_summary) -> _WhichOneofReturnType__rival_summary | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__summary) -> _WhichOneofReturnType__summary | None: ...
 
 Global___GetMeasurementReply: _TypeAlias = GetMeasurementReply  # noqa: Y015
+
+@_typing.final
+class CompareMeasurementsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_ID_FIELD_NUMBER: _builtins.int
+    SECOND_ID_FIELD_NUMBER: _builtins.int
+    first_id: _builtins.str
+    second_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        first_id: _builtins.str = ...,
+        second_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_id", b"first_id", "second_id", b"second_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareMeasurementsRequest: _TypeAlias = CompareMeasurementsRequest  # noqa: Y015
+
+@_typing.final
+class CompareMeasurementsReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARISONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def comparisons(self) -> _containers.RepeatedCompositeFieldContainer[_measurement_pb2.Comparison]:
+        """Of the second against the first."""
+
+    def __init__(
+        self,
+        *,
+        comparisons: _abc.Iterable[_measurement_pb2.Comparison] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparisons", b"comparisons"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareMeasurementsReply: _TypeAlias = CompareMeasurementsReply  # noqa: Y015
 
 @_typing.final
 class CreateStudyRequest(_message.Message):

@@ -635,6 +635,11 @@ class JobsStub:
                 request_serializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.GetMeasurementRequest.SerializeToString,
                 response_deserializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.GetMeasurementReply.FromString,
                 _registered_method=True)
+        self.CompareMeasurements = channel.unary_unary(
+                '/distillfarm.v1.Jobs/CompareMeasurements',
+                request_serializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.CompareMeasurementsRequest.SerializeToString,
+                response_deserializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.CompareMeasurementsReply.FromString,
+                _registered_method=True)
 
 
 class JobsServicer:
@@ -673,6 +678,13 @@ class JobsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CompareMeasurements(self, request, context):
+        """Of two measurements that were taken apart. Refused where more than the artifact differs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -700,6 +712,11 @@ def add_JobsServicer_to_server(servicer, server):
                     servicer.GetMeasurement,
                     request_deserializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.GetMeasurementRequest.FromString,
                     response_serializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.GetMeasurementReply.SerializeToString,
+            ),
+            'CompareMeasurements': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareMeasurements,
+                    request_deserializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.CompareMeasurementsRequest.FromString,
+                    response_serializer=distillfarm_dot_wire_dot_v1_dot_services__pb2.CompareMeasurementsReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -838,6 +855,33 @@ class Jobs:
             '/distillfarm.v1.Jobs/GetMeasurement',
             distillfarm_dot_wire_dot_v1_dot_services__pb2.GetMeasurementRequest.SerializeToString,
             distillfarm_dot_wire_dot_v1_dot_services__pb2.GetMeasurementReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareMeasurements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/distillfarm.v1.Jobs/CompareMeasurements',
+            distillfarm_dot_wire_dot_v1_dot_services__pb2.CompareMeasurementsRequest.SerializeToString,
+            distillfarm_dot_wire_dot_v1_dot_services__pb2.CompareMeasurementsReply.FromString,
             options,
             channel_credentials,
             insecure,

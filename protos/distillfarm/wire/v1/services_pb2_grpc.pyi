@@ -208,6 +208,8 @@ class JobsStub:
     """Sends the job at once and again at every change, until it is final."""
     CancelJob: _grpc.UnaryUnaryMultiCallable[_services_pb2.CancelJobRequest, _job_pb2.Job]
     GetMeasurement: _grpc.UnaryUnaryMultiCallable[_services_pb2.GetMeasurementRequest, _services_pb2.GetMeasurementReply]
+    CompareMeasurements: _grpc.UnaryUnaryMultiCallable[_services_pb2.CompareMeasurementsRequest, _services_pb2.CompareMeasurementsReply]
+    """Of two measurements that were taken apart. Refused where more than the artifact differs."""
 
 @_typing.type_check_only
 class JobsAsyncStub(JobsStub):
@@ -221,6 +223,8 @@ class JobsAsyncStub(JobsStub):
     """Sends the job at once and again at every change, until it is final."""
     CancelJob: _aio.UnaryUnaryMultiCallable[_services_pb2.CancelJobRequest, _job_pb2.Job]  # type: ignore[assignment]
     GetMeasurement: _aio.UnaryUnaryMultiCallable[_services_pb2.GetMeasurementRequest, _services_pb2.GetMeasurementReply]  # type: ignore[assignment]
+    CompareMeasurements: _aio.UnaryUnaryMultiCallable[_services_pb2.CompareMeasurementsRequest, _services_pb2.CompareMeasurementsReply]  # type: ignore[assignment]
+    """Of two measurements that were taken apart. Refused where more than the artifact differs."""
 
 class JobsServicer(metaclass=_abc_1.ABCMeta):
     """Single benchmarks."""
@@ -261,6 +265,14 @@ class JobsServicer(metaclass=_abc_1.ABCMeta):
         request: _services_pb2.GetMeasurementRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_services_pb2.GetMeasurementReply, _abc.Awaitable[_services_pb2.GetMeasurementReply]]: ...
+
+    @_abc_1.abstractmethod
+    def CompareMeasurements(
+        self,
+        request: _services_pb2.CompareMeasurementsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_services_pb2.CompareMeasurementsReply, _abc.Awaitable[_services_pb2.CompareMeasurementsReply]]:
+        """Of two measurements that were taken apart. Refused where more than the artifact differs."""
 
 def add_JobsServicer_to_server(servicer: JobsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
