@@ -8,8 +8,9 @@ and the smaller artifact wins, then the more accurate.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from distillfarm.controller.evidence import Evidence, describe
 from distillfarm.controller.scoring import search_score, violation
-from distillfarm.controller.verdict import describe, judge, unjudged
+from distillfarm.controller.verdict import judge, unjudged
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.measurement import Outcome
 from distillfarm.domain.pareto import pareto_front
@@ -128,7 +129,7 @@ def front(trials: Sequence[Trial]) -> frozenset[str]:
 
 def _contenders(entrants: Sequence[Entrant], sla: Sla) -> list[_Contender]:
     return [
-        _Contender(each.trial, each.trial.score, judge(sla, each.trial.score))
+        _Contender(each.trial, each.trial.score, judge(sla, Evidence(each.trial.score)))
         for each in entrants
         if not each.hindrance and each.trial.score is not None
     ]
