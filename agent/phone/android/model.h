@@ -4,7 +4,7 @@ typedef struct {
     const char *runtime, *library, *delegate, *model, *inputs, *expected, *cold, *cache;
     // What the library is called where it came from, for one that does not tell; may be empty.
     const char *version;
-    int64_t threads, max_warmup, iterations;
+    int64_t threads, max_warmup, iterations, least, kept;
     double max_sampling_s;
 } Order;
 

@@ -29,6 +29,8 @@
 #include <unistd.h>
 
 #define MOST_SAMPLING_S 1e9
+#define MOST_INFERENCES 1000000000000
+#define MOST_KEPT 10000000
 
 static const char *runtime_version = "";
 
@@ -82,7 +84,7 @@ static double seconds(const char *key, const char *text) {
 }
 
 static Order read_order(int count, char **arguments) {
-    const char *threads, *max_warmup, *iterations, *max_sampling_s;
+    const char *threads, *max_warmup, *iterations, *max_sampling_s, *least, *kept;
     Order order;
     const struct {
         const char *key;
@@ -93,6 +95,7 @@ static Order read_order(int count, char **arguments) {
                 {"threads", &threads},         {"max_warmup", &max_warmup},
                 {"iterations", &iterations},   {"max_sampling_s", &max_sampling_s},
                 {"cold", &order.cold},         {"cache", &order.cache},
+                {"least", &least},             {"kept", &kept},
                 {"version", &order.version}};
     enum { KEYS = sizeof keys / sizeof *keys };
     for (size_t at = 0; at < KEYS; at++) *keys[at].value = NULL;
@@ -111,8 +114,10 @@ static Order read_order(int count, char **arguments) {
         if (!*keys[at].value) misused("%s= is missing", keys[at].key);
     order.threads = integer("threads", threads, 1, 1024);
     order.max_warmup = integer("max_warmup", max_warmup, 0, 1000000);
-    order.iterations = integer("iterations", iterations, 0, 10000000);
+    order.iterations = integer("iterations", iterations, 0, MOST_INFERENCES);
     order.max_sampling_s = seconds("max_sampling_s", max_sampling_s);
+    order.least = integer("least", least, 0, MOST_INFERENCES);
+    order.kept = integer("kept", kept, 2, MOST_KEPT);
     if (strcmp(order.runtime, "onnxruntime") && strcmp(order.runtime, "litert"))
         misused("runtime=%s is neither onnxruntime nor litert", order.runtime);
     if (strcmp(order.cold, NEW_PROCESS) && strcmp(order.cold, PAGE_CACHE_DROPPED) &&
@@ -191,7 +196,8 @@ static void compare_case(const Runtime *runtime, const Cases *cases, size_t numb
 typedef struct {
     int64_t first_output, runtime, load, first_inference, sampling_began, sampling_ended;
     int64_t *warmup, *samples;
-    size_t warmup_count, sample_count;
+    size_t warmup_count;
+    Sampled sampled;
     int64_t baseline_bytes, loaded_bytes, peak_bytes, resident_bytes;
 } Measured;
 
@@ -256,7 +262,8 @@ static void say_finished(const Order *order, const Measured *measured, Placement
     answer_integer(&text, "load_ns", measured->load);
     answer_integer(&text, "first_inference_ns", measured->first_inference);
     answer_integers(&text, "warmup_ns", measured->warmup, measured->warmup_count);
-    answer_integers(&text, "samples_ns", measured->samples, measured->sample_count);
+    answer_integers(&text, "samples_ns", measured->samples, measured->sampled.kept);
+    answer_integer(&text, "inferences", (int64_t)measured->sampled.inferences);
     answer_integer(&text, "sampling_began_ns", measured->sampling_began);
     answer_integer(&text, "sampling_ended_ns", measured->sampling_ended);
     answer_memory(&text, measured);
@@ -268,13 +275,15 @@ static void say_finished(const Order *order, const Measured *measured, Placement
 }
 
 static void measure_loops(const Order *order, const Runtime *runtime, Measured *measured) {
-    size_t most = (size_t)(order->iterations < LEAST_SAMPLES ? LEAST_SAMPLES : order->iterations);
+    int64_t most = order->iterations < order->least ? order->least : order->iterations;
+    Extent extent = {(size_t)most, (size_t)order->least, (size_t)order->kept,
+                     order->max_sampling_s};
     measured->warmup = take((size_t)order->max_warmup * sizeof(int64_t));
-    measured->samples = take(most * sizeof(int64_t));  // written to, so that no page is missing
+    // Written to, so that no page is missing.
+    measured->samples = take(room_for(extent) * sizeof(int64_t));
     measured->warmup_count = warm_up(runtime->invoke, measured->warmup, (size_t)order->max_warmup);
     measured->sampling_began = window_ns();
-    measured->sample_count =
-        sample(runtime->invoke, measured->samples, most, order->max_sampling_s, LEAST_SAMPLES);
+    measured->sampled = sample(runtime->invoke, measured->samples, extent);
     measured->sampling_ended = window_ns();
     measured->peak_bytes = peak_bytes();
     measured->resident_bytes = resident_bytes();

@@ -6,8 +6,11 @@ from enum import Enum
 from distillfarm.domain.hardware import Target
 from distillfarm.domain.model import ArtifactRef
 
-MOST_KEPT = 20_000
-"""Samples that a launch of a long mode keeps; their count bounds a message, not the inferences."""
+MOST_RAW, MOST_KEPT = 200_000, 20_000
+"""Samples that a launch of BURST, and of a long mode, keeps at most, evenly spread where there are
+more: their count bounds lines and messages, not the inferences."""
+LEAST_QUERIES, LEAST_QUERIES_S = 1024, 60.0
+"""No run of MLPerf's single stream is shorter (mlcommons/inference_policies)."""
 
 
 class ColdStart(Enum):
@@ -43,7 +46,8 @@ class MeasureSpec:
     ``launches`` fresh processes, each warmed up until stationary (at most ``max_warmup``
     inferences), then ``iterations`` timed inferences but no more than ``max_sampling_s`` seconds
     of them (at least 10 are always taken). ``threads`` are the runtime's intra-op threads.
-    ``launch_timeout_s`` bounds one launch. ``inputs_digest`` and ``expected_digest`` name .npz
+    ``launch_timeout_s`` bounds one launch, to which the inferring of a long mode comes on top.
+    ``inputs_digest`` and ``expected_digest`` name .npz
     blobs of fixed inputs and reference outputs; empty means made-up inputs and no comparison.
     An output further than ``tolerance`` from the reference (maximum of absolute error, relative to
     the reference's largest magnitude) makes the outcome INCORRECT. ``cold_start`` is the kind of
@@ -59,7 +63,7 @@ class MeasureSpec:
     """
 
     launches: int = 5
-    max_warmup: int = 50
+    max_warmup: int = 200
     iterations: int = 200
     max_sampling_s: float = 2.0
     threads: int = 1
@@ -80,6 +84,24 @@ class MeasureSpec:
     def most_launches(self) -> int:
         """So many launches at most."""
         return max(self.launches, self.max_launches)
+
+    @property
+    def inferring_s(self) -> float:
+        """For how long a launch of a long mode goes on inferring; 0 for BURST."""
+        if self.mode is Mode.SINGLE_STREAM:
+            return max(self.duration_s, LEAST_QUERIES_S)
+        return self.duration_s if self.mode is Mode.SUSTAINED else 0.0
+
+    @property
+    def timeout_s(self) -> float:
+        """How long a launch may take in all."""
+        return self.launch_timeout_s + self.inferring_s
+
+    @property
+    def most_samples(self) -> int:
+        """So many samples of all launches together at most, those of the warm-up included."""
+        kept = min(self.iterations, MOST_RAW) if self.mode is Mode.BURST else MOST_KEPT
+        return self.most_launches * (self.max_warmup + kept)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ class Launch:
     ``page_cache_resident`` is the share (0..1) of the model's and runtime's pages that stayed in
     memory in spite of being dropped; None where none were to be dropped or it cannot be known.
     ``inferences`` were timed in ``sampling_s`` seconds: more than there are samples where a long
-    mode kept only some, evenly spread; 0 where as many as there are samples.
+    launch kept only some, evenly spread. Both are 0 where that was not told: then there are as many
+    as samples.
     """
 
     cold_start: ColdStart

@@ -68,6 +68,8 @@ def _order(job: JobFile, documents: Path) -> Order:
         max_warmup=job.max_warmup,
         iterations=job.iterations,
         max_sampling_s=job.max_sampling_s,
+        least=job.least,
+        kept=job.kept,
     )
 
 

@@ -75,6 +75,8 @@ def container(folder: Path, model: Path, **changes: object) -> Container:
         iterations=12,
         max_sampling_s=1.0,
         cold=ColdStart.NEW_PROCESS,
+        least=10,
+        kept=1000,
     )
     job = msgspec.structs.replace(job, **changes)
     (place / job_files.JOB).write_bytes(job_files.encode(job))

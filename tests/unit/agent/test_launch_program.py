@@ -1,6 +1,7 @@
 """The parts of the launch program: fixed arrays, the warm-up rule, the timed loop."""
 
 import itertools
+import json
 import mmap
 import tempfile
 from collections.abc import Iterator
@@ -123,27 +124,85 @@ def scripted(monkeypatch: pytest.MonkeyPatch, durations_ns: Any) -> Clock:
     return clock
 
 
-def test_warm_up_ends_when_two_blocks_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    falling = [900] * 5 + [500] * 5 + [300] * 5 + [301] * 5 + [300] * 100
+def test_warm_up_ends_once_three_blocks_brought_no_new_low(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    falling = [900] * 5 + [500] * 5 + [520] * 5 + [300] * 5 + [295] * 100
     clock = scripted(monkeypatch, falling)
-    assert loop.warm_up(clock.infer, 50) == falling[:20]
+    assert loop.warm_up(clock.infer, 50) == falling[:35]
+    assert loop.warm_after(falling) == 35
 
 
 def test_warm_up_that_never_settles_takes_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = scripted(
-        monkeypatch, itertools.chain.from_iterable([n] * 5 for n in range(999, 9, -99))
-    )
+    falling = [ns for n in range(999, 9, -99) for ns in [n] * 5]
+    clock = scripted(monkeypatch, falling)
     assert len(loop.warm_up(clock.infer, 23)) == 23
     assert loop.warm_up(clock.infer, 0) == []
+    assert loop.warm_after(falling) is None
+
+
+@pytest.mark.parametrize(
+    ("cold", "fades_after"), [(0.0, 1.0), (0.5, 3.0), (1.0, 10.0), (3.0, 10.0)]
+)
+def test_warm_up_ends_on_noisy_launches_and_not_before_they_are_warm(
+    cold: float, fades_after: float
+) -> None:
+    """Noise of 10 % inside a launch and one sample in twenty up to three times as slow."""
+    rng = np.random.default_rng(6)
+    excess = cold * np.exp(-np.arange(200) / fades_after)
+    launches = rng.lognormal(0.0, 0.1, (400, 200)) * (1 + excess)
+    launches *= np.where(rng.random(launches.shape) < 0.05, 1 + 2 * rng.random(launches.shape), 1)
+    ends = [loop.warm_after(list((1e6 * each).astype(int))) for each in launches]
+    assert None not in ends
+    too_early = [end for end in ends if excess[end - 1 if end else 0] > 0.05]
+    assert len(too_early) <= 4
 
 
 def test_sampling_stops_at_its_time_but_not_before_the_least(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = scripted(monkeypatch, itertools.repeat(10**8))
-    assert len(loop.sample(clock.infer, 100, 2.0, least=10)) == 22
-    assert len(loop.sample(clock.infer, 100, 0.2, least=10)) == 10
-    assert len(loop.sample(clock.infer, 5, 1e9, least=5)) == 5
+    assert loop.sample(clock.infer, 100, 2.0, least=10).inferences == 22
+    assert loop.sample(clock.infer, 100, 0.2, least=10).inferences == 10
+    assert loop.sample(clock.infer, 5, 1e9, least=5) == ([10**8] * 5, 5)
+
+
+def kept(monkeypatch: pytest.MonkeyPatch, inferences: int, room: int) -> list[int]:
+    """The numbers of the inferences that are kept: each takes its number in nanoseconds."""
+    clock = scripted(monkeypatch, itertools.count())
+    samples, counted = loop.sample(clock.infer, inferences, 1e9, kept=room)
+    assert counted == inferences
+    return samples
+
+
+def test_all_samples_are_kept_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kept(monkeypatch, 9, 9) == list(range(9))
+    assert kept(monkeypatch, 8, 9) == list(range(8))
+
+
+@pytest.mark.parametrize(("inferences", "room"), [(10, 9), (100, 8), (5000, 64), (70_001, 1000)])
+def test_of_too_many_samples_one_of_every_stretch_is_kept(
+    monkeypatch: pytest.MonkeyPatch, inferences: int, room: int
+) -> None:
+    stretch = 2 ** max(0, int(np.ceil(np.log2(inferences / (room - room % 2)))))
+    found = kept(monkeypatch, inferences, room)
+    assert len(found) <= room
+    assert len(found) >= room // 2 - 1
+    assert [each // stretch for each in found] == list(range(len(found)))
+
+
+def test_every_place_of_a_stretch_is_as_likely_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = np.array(kept(monkeypatch, 63_000, 16_000)) % 4
+    counts = np.bincount(places, minlength=4)
+    assert counts.sum() == 15_750
+    assert np.abs(counts - 3937).max() < 250
+
+
+def test_the_samples_that_are_kept_are_those_of_every_other_runner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    golden = Path(__file__).parents[2] / "golden" / "iphone_jobs" / "kept_of_100_in_8.json"
+    assert kept(monkeypatch, 100, 8) == json.loads(golden.read_text())
 
 
 def test_a_refused_allocation_is_told_from_a_refused_model() -> None:
@@ -154,7 +213,7 @@ def test_a_refused_allocation_is_told_from_a_refused_model() -> None:
 
 def test_an_order_survives_its_way_over_the_command_line() -> None:
     order = Order(
-        "litert", "none", "/a b/m=1.tflite", "", "ü\"'.npz", 1, 2, 3, 0.5, "first_ever", "/c"
+        "litert", "none", "/a b/m=1.tflite", "", "ü\"'.npz", 1, 2, 3, 0.5, "first_ever", "/c", 4, 5
     )
     arguments = order.to_arguments()
     assert "model=/a b/m=1.tflite" in arguments

@@ -9,7 +9,7 @@ import pytest
 from distillfarm.agent.protocols import Exit, Launched, LaunchFailure, Window
 from distillfarm.agent.runners.reports import Report, follow, judge
 from distillfarm.domain.errors import InternalError, InvalidRequest, MissingExtra
-from distillfarm.domain.job import ColdStart, MeasureSpec
+from distillfarm.domain.job import ColdStart, MeasureSpec, Mode
 from distillfarm.domain.measurement import Outcome
 
 RUNTIME = {"event": "runtime", "version": "9.9", "runtime_ns": 1}
@@ -85,6 +85,23 @@ async def test_a_finished_launch_keeps_its_raw_samples_and_window() -> None:
     assert judged.launch.max_abs_error is None
     assert judged.window is not None
     assert (judged.window.begin_s, judged.window.end_s, judged.window.inferences) == (1.0, 3.0, 2)
+    assert (judged.launch.inferences, judged.launch.sampling_s) == (2, 2.0)
+
+
+async def test_a_launch_that_kept_some_samples_tells_of_all_inferences() -> None:
+    judged = judge(await report({**FINISHED, "inferences": 9000}), SPEC)
+    assert isinstance(judged, Launched)
+    assert (len(judged.launch.samples_ns), judged.launch.inferences) == (2, 9000)
+    assert judged.window is not None
+    assert judged.window.inferences == 9000
+
+
+async def test_a_long_launch_may_take_its_inferring_besides_its_time_out() -> None:
+    ended = Exit(-9, False, True, "", "time")
+    long = MeasureSpec(launch_timeout_s=7.0, mode=Mode.SUSTAINED, duration_s=600.0)
+    judged = judge(await report(RUNTIME, ended=ended), long)
+    assert isinstance(judged, LaunchFailure)
+    assert "after 607 s" in judged.reason
 
 
 @pytest.mark.parametrize(("offset_s", "begin_s"), [(-0.25, 0.75), (40.0, 41.0)])

@@ -1,13 +1,17 @@
 """The native runner measures and judges as the Python program does, on the real runtimes."""
 
+import itertools
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from launches import GOLDEN, arrays
-from native_runner import LITERT, ONNXRUNTIME, Said, order, run, run_twin
+from native_runner import LITERT, ONNXRUNTIME, SOURCE, Said, order, run, run_twin
 
+from distillfarm.agent.program import loop
 from distillfarm.agent.protocols import Exit, Launched, LaunchFailure
 from distillfarm.agent.runners import reports
 from distillfarm.domain.job import MeasureSpec
@@ -92,7 +96,7 @@ def test_a_launch_tells_its_durations_samples_and_memory(runner: Path, target: T
         reports.Finished,
     ]
     finished = said.finished
-    assert len(finished.samples_ns) == 20
+    assert len(finished.samples_ns) == finished.inferences == 20
     assert 5 <= len(finished.warmup_ns) <= 10
     assert min(finished.samples_ns) > 1000
     parts_ns = finished.runtime_ns + finished.load_ns + finished.first_inference_ns
@@ -165,3 +169,46 @@ def test_a_crashing_model_is_seen_by_its_signal(runner: Path) -> None:
 def test_only_the_accelerator_that_is_asked_for_is_loaded(runner: Path) -> None:
     said = run(runner, LITERT, order("litert", "xnnpack", GOLDEN / "cnn.tflite"))
     assert "Dynamically loaded GPU accelerator" not in said.stderr
+
+
+@pytest.mark.parametrize("target", TARGETS[:1], ids=named)
+def test_a_long_launch_goes_on_until_its_time_is_over_and_its_queries_are_made(
+    runner: Path, target: Target
+) -> None:
+    endless = order(
+        target.runtime, target.delegate, target.model, iterations=10**12, kept=64, least=300
+    )
+    for said in (run(runner, target.library, endless), run_twin(endless)):
+        finished = said.finished
+        assert finished.sampling_ended_ns - finished.sampling_began_ns >= 0.5e9
+        assert finished.inferences >= 300
+        assert 32 <= len(finished.samples_ns) <= 64
+
+
+@pytest.mark.parametrize(("inferences", "kept"), [(5, 8), (100, 8), (1000, 9), (70_001, 1000)])
+def test_the_native_runner_keeps_the_samples_that_its_twin_keeps(
+    runner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inferences: int, kept: int
+) -> None:
+    del runner  # where it cannot be built, this cannot either
+    program = tmp_path / "thinning"
+    source = Path(__file__).parents[2] / "standins" / "thinning.c"
+    compiler: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "ziglang",
+        "cc",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+    ]
+    subprocess.run([*compiler, f"-I{SOURCE}", source, "-o", program], check=True, timeout=240)
+    command: list[str | Path] = [program, str(inferences), str(kept)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    now_ns = itertools.accumulate(range(inferences), initial=0)
+    moments = list(itertools.chain.from_iterable((each, each) for each in now_ns))
+    # One look for the deadline, then one before and one after every inference.
+    clock = iter([0, *moments[1:-1]])
+    monkeypatch.setattr("time.perf_counter_ns", lambda: next(clock))
+    ours = loop.sample(lambda: None, inferences, 1e9, kept=kept)
+    assert told.split() == [*map(str, ours.samples_ns), "of", str(inferences)]

@@ -25,6 +25,7 @@ class _Runtime(NamedTuple):
 _RUNTIMES = {
     "onnxruntime": _Runtime("onnxruntime_model", "OnnxModel", ("onnxruntime", "numpy")),
     "litert": _Runtime("litert_model", "LitertModel", ("ai_edge_litert", "numpy")),
+    "coreai": _Runtime("coreai_model", "CoreAiModel", ("coreai", "numpy")),
 }
 # Values of ``domain.job.ColdStart``, which is not loaded here; the third is between them.
 _WARMEST, _COLDEST = "new_process", "first_ever"
@@ -94,11 +95,12 @@ def _launch(order: Order, launched_ns: int, say: Say) -> None:
         gc.disable()
         warmup_ns = loop.warm_up(invoke, order.max_warmup)
         sampling_ns = clock()
-        samples_ns = loop.sample(
+        samples_ns, inferences = loop.sample(
             invoke,
-            max(order.iterations, loop.LEAST_SAMPLES),
+            max(order.iterations, order.least),
             order.max_sampling_s,
-            loop.LEAST_SAMPLES,
+            order.least,
+            order.kept,
         )
         sampled_ns = clock()
         peak_bytes, resident_bytes = memory.peak_bytes(), memory.resident_bytes()
@@ -116,6 +118,7 @@ def _launch(order: Order, launched_ns: int, say: Say) -> None:
         first_inference_ns=done_ns - first_ns,
         warmup_ns=warmup_ns,
         samples_ns=samples_ns,
+        inferences=inferences,
         sampling_began_ns=sampling_ns,
         sampling_ended_ns=sampled_ns,
         memory={

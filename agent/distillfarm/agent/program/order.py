@@ -9,8 +9,9 @@ class Order(NamedTuple):
 
     ``inputs`` and ``expected`` are paths of .npz files, empty for made-up inputs and for no
     comparison. ``cold`` is a value of ``domain.job.ColdStart``, and ``cache`` the folder in which
-    a delegate keeps what it compiled, empty for none. The other settings are those of
-    ``domain.job.MeasureSpec``.
+    a delegate keeps what it compiled, empty for none. It infers until ``max_sampling_s`` are over
+    and at ``least`` so many inferences are timed, but no more than ``iterations``; at most ``kept``
+    samples are told. The other settings are those of ``domain.job.MeasureSpec``.
     """
 
     runtime: str
@@ -24,6 +25,8 @@ class Order(NamedTuple):
     max_sampling_s: float
     cold: str = "new_process"
     cache: str = ""
+    least: int = 10
+    kept: int = 200_000
 
     def to_arguments(self) -> list[str]:
         """The order as command-line arguments."""
@@ -45,4 +48,6 @@ class Order(NamedTuple):
             max_sampling_s=float(told["max_sampling_s"]),
             cold=told["cold"],
             cache=told["cache"],
+            least=int(told["least"]),
+            kept=int(told["kept"]),
         )

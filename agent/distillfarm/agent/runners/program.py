@@ -10,9 +10,18 @@ from distillfarm.agent.program.order import Order
 from distillfarm.agent.protocols import DeviceDriver, Launched, LaunchFailure, Prepared
 from distillfarm.agent.runners import fixed_arrays, reports
 from distillfarm.domain.hardware import DeviceInfo, Runtime, Target
-from distillfarm.domain.job import JobRequest
+from distillfarm.domain.job import (
+    LEAST_QUERIES,
+    MOST_KEPT,
+    MOST_RAW,
+    JobRequest,
+    MeasureSpec,
+    Mode,
+)
 
 APP = "launch"
+# More inferences than any processor makes in a day.
+_ENDLESS = 10**12
 
 
 class ProgramRunner:
@@ -67,12 +76,23 @@ class ProgramRunner:
             max_sampling_s=spec.max_sampling_s,
             cold=spec.cold_start.value,
         )
-        run = await driver.launch(APP, order.to_arguments(), {}, spec.launch_timeout_s)
+        asked = _sampling(order, spec)
+        run = await driver.launch(APP, asked.to_arguments(), {}, spec.timeout_s)
         return await reports.follow(run)
 
     async def clean(self, driver: DeviceDriver, prepared: Prepared) -> None:
         """Nothing: what was pushed is the driver's content-addressed cache."""
         del driver, prepared
+
+
+def _sampling(order: Order, spec: MeasureSpec) -> Order:
+    """The order with what the mode asks for: a long one infers until its time is over."""
+    if spec.mode is Mode.BURST:
+        return order._replace(kept=min(spec.iterations, MOST_RAW))
+    least = LEAST_QUERIES if spec.mode is Mode.SINGLE_STREAM else order.least
+    return order._replace(
+        iterations=_ENDLESS, max_sampling_s=spec.inferring_s, least=least, kept=MOST_KEPT
+    )
 
 
 async def _push_named(

@@ -67,6 +67,7 @@ class Finished(_Event, frozen=True, tag="finished"):
     version: str
     cold_start: ColdStart = ColdStart.NEW_PROCESS
     page_cache_resident: float | None = None
+    inferences: int = 0
 
 
 class RuntimeRefused(_Event, frozen=True, tag="refused"):
@@ -192,6 +193,8 @@ def _launched(
         if None not in numbers
         else None,
         page_cache_resident=finished.page_cache_resident,
+        inferences=_inferences(finished),
+        sampling_s=(finished.sampling_ended_ns - finished.sampling_began_ns) / 1e9,
     )
     wrong = [each for each in finished.errors if each.relative > spec.tolerance]
     if wrong:
@@ -206,8 +209,13 @@ def _window(finished: Finished, clock_offset_s: float | None) -> Window | None:
     return Window(
         finished.sampling_began_ns / 1e9 + clock_offset_s,
         finished.sampling_ended_ns / 1e9 + clock_offset_s,
-        len(finished.samples_ns),
+        _inferences(finished),
     )
+
+
+def _inferences(finished: Finished) -> int:
+    """How many were timed; no launch tells of fewer than it kept."""
+    return max(finished.inferences, len(finished.samples_ns))
 
 
 def _wrong(errors: Sequence[OutputError], tolerance: float) -> str:
@@ -224,7 +232,7 @@ def _wrong(errors: Sequence[OutputError], tolerance: float) -> str:
 
 def _ended_early(report: Report, spec: MeasureSpec) -> LaunchFailure:
     ended, stage = report.exit, _stage(report.events)
-    early = early_end(ended, spec.launch_timeout_s, stage)
+    early = early_end(ended, spec.timeout_s, stage)
     if early is not None:
         return early
     if not report.events or "Traceback (most recent call last)" in ended.stderr_tail:

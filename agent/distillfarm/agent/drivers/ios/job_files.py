@@ -22,7 +22,7 @@ from distillfarm.domain.hardware import Runtime
 from distillfarm.domain.job import ColdStart
 from distillfarm.domain.measurement import Placement
 
-FORMAT = 1
+FORMAT = 2
 JOB, STATUS, RESULT = "job.json", "status.json", "result.json"
 LARGEST_BYTES = 256 * 2**20
 """No answer is larger: ten million samples of a second each, and room."""
@@ -44,7 +44,9 @@ class JobFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``model``, ``inputs`` and ``expected`` are paths below ``Documents``; the last two are empty
     for made-up inputs and for no comparison. A Core ML model is the tar of its folder.
     ``model_sha256`` is of that file. ``nonce`` is new for every launch, and comes back in every
-    answer. ``cold`` cannot be ``page_cache_dropped``: iOS has no way to do that.
+    answer. ``cold`` cannot be ``page_cache_dropped``: iOS has no way to do that. It infers until
+    ``max_sampling_s`` are over and ``least`` inferences timed, but no more than ``iterations``; at
+    most ``kept`` samples come back.
     """
 
     format: int
@@ -58,9 +60,11 @@ class JobFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expected: PlaceOrNone
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)]
     max_warmup: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-    iterations: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
+    iterations: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000_000)]
     max_sampling_s: Annotated[float, msgspec.Meta(ge=0, le=1e9)]
     cold: ColdStart
+    least: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000_000)]
+    kept: Annotated[int, msgspec.Meta(ge=2, le=10_000_000)]
 
 
 class Thermal(Enum):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from distillfarm.agent.program.loop import BLOCK, STATIONARY_WITHIN
+from distillfarm.agent.program.loop import warm_after
 from distillfarm.agent.protocols import Exit, LaunchFailure, Prepared, ToolRan
 from distillfarm.domain.hardware import Runtime, Target
 from distillfarm.domain.job import MeasureSpec
@@ -40,17 +40,10 @@ class Tool(Protocol):
 def settled(samples_ns: Sequence[int], most: int) -> int:
     """How many of these raw samples are warm-up, by the rule of our own ``program.loop``.
 
-    Blocks until the medians of two in a row agree, and ``most`` where they never do.
+    That is ``most`` where they do not become warm before.
     """
-    taken, before_ns = 0, 0
-    while taken < most:
-        block = sorted(samples_ns[taken : min(taken + BLOCK, most)])
-        taken += len(block)
-        median_ns = block[len(block) // 2]
-        if before_ns and abs(median_ns - before_ns) <= STATIONARY_WITHIN * before_ns:
-            break
-        before_ns = median_ns
-    return taken
+    warm = warm_after(samples_ns[:most])
+    return most if warm is None else warm
 
 
 def split(samples_ns: Sequence[int], spec: MeasureSpec) -> tuple[tuple[int, ...], tuple[int, ...]]:

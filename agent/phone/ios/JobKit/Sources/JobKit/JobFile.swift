@@ -24,9 +24,11 @@ public struct JobMistake: Error, Equatable {
 }
 
 /// One launch. `model`, `inputs` and `expected` are paths below `Documents`, the last two empty for
-/// made-up inputs and for no comparison. A Core ML model is the tar of its folder.
+/// made-up inputs and for no comparison. A Core ML model is the tar of its folder. The launch infers
+/// until `maxSamplingS` are over and `least` inferences timed, but no more than `iterations`; it tells
+/// `kept` samples at most.
 public struct JobFile: Codable, Equatable {
-    public static let currentFormat = 1
+    public static let currentFormat = 2
 
     public let format: Int
     public let job: String
@@ -42,6 +44,8 @@ public struct JobFile: Codable, Equatable {
     public let iterations: Int
     public let maxSamplingS: Double
     public let cold: ColdStart
+    public let least: Int
+    public let kept: Int
 
     enum CodingKeys: String, CodingKey, CaseIterable {
         case format
@@ -58,6 +62,8 @@ public struct JobFile: Codable, Equatable {
         case iterations
         case maxSamplingS = "max_sampling_s"
         case cold
+        case least
+        case kept
     }
 
     public init(from decoder: Decoder) throws {
@@ -77,6 +83,8 @@ public struct JobFile: Codable, Equatable {
         iterations = try fields.decode(Int.self, forKey: .iterations)
         maxSamplingS = try fields.decode(Double.self, forKey: .maxSamplingS)
         cold = try fields.decode(ColdStart.self, forKey: .cold)
+        least = try fields.decode(Int.self, forKey: .least)
+        kept = try fields.decode(Int.self, forKey: .kept)
     }
 
     /// Reads `job.json` and checks every value.
@@ -104,8 +112,10 @@ public struct JobFile: Codable, Equatable {
         try demand(expected.isEmpty || isPlainPath(expected), "expected")
         try demand((1...1024).contains(threads), "threads")
         try demand((0...1_000_000).contains(maxWarmup), "max_warmup")
-        try demand((0...10_000_000).contains(iterations), "iterations")
+        try demand((0...1_000_000_000_000).contains(iterations), "iterations")
         try demand(maxSamplingS >= 0 && maxSamplingS <= 1e9, "max_sampling_s")
+        try demand((0...1_000_000_000_000).contains(least), "least")
+        try demand((2...10_000_000).contains(kept), "kept")
     }
 
     private func demand(_ holds: Bool, _ field: String) throws {

@@ -87,9 +87,10 @@ public struct Launch {
 
         let warmup = try warmUp(invoke, most: job.maxWarmup, clock: phone.now)
         let samplingNs = phone.now()
-        let samples = try sample(
-            invoke, count: max(job.iterations, leastSamples), maxS: job.maxSamplingS,
-            least: leastSamples, clock: phone.now)
+        let extent = Extent(
+            most: max(job.iterations, job.least), least: job.least, kept: job.kept,
+            maxS: job.maxSamplingS)
+        let sampled = try sample(invoke, extent, clock: phone.now)
         let sampledNs = phone.now()
         let footprint = phone.footprint()
 
@@ -108,7 +109,8 @@ public struct Launch {
             loadNs: loadedNs - loadingNs,
             firstInferenceNs: doneNs - firstNs,
             warmupNs: warmup,
-            samplesNs: samples,
+            samplesNs: sampled.samples,
+            inferences: sampled.inferences,
             samplingBeganNs: samplingNs,
             samplingEndedNs: sampledNs,
             memory: MemoryReading(

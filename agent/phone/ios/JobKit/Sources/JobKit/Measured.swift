@@ -75,6 +75,8 @@ public struct Finished: Codable, Equatable {
     public let firstInferenceNs: Int64
     public let warmupNs: [Int64]
     public let samplesNs: [Int64]
+    /// How many were timed; more than there are samples where only some were kept.
+    public let inferences: Int
     public let samplingBeganNs: Int64
     public let samplingEndedNs: Int64
     public let memory: MemoryReading
@@ -92,6 +94,7 @@ public struct Finished: Codable, Equatable {
         case firstInferenceNs = "first_inference_ns"
         case warmupNs = "warmup_ns"
         case samplesNs = "samples_ns"
+        case inferences
         case samplingBeganNs = "sampling_began_ns"
         case samplingEndedNs = "sampling_ended_ns"
         case memory
@@ -110,6 +113,7 @@ public struct Finished: Codable, Equatable {
         try fields.encode(firstInferenceNs, forKey: .firstInferenceNs)
         try fields.encode(warmupNs, forKey: .warmupNs)
         try fields.encode(samplesNs, forKey: .samplesNs)
+        try fields.encode(inferences, forKey: .inferences)
         try fields.encode(samplingBeganNs, forKey: .samplingBeganNs)
         try fields.encode(samplingEndedNs, forKey: .samplingEndedNs)
         try fields.encode(memory, forKey: .memory)

@@ -78,6 +78,7 @@ final class LaunchTests: XCTestCase {
         XCTAssertEqual(finished.firstInferenceNs, 10)
         XCTAssertEqual(finished.firstOutputNs, 1_000 + 500 + 70 + 10)
         XCTAssertEqual(Set(finished.samplesNs), [10])
+        XCTAssertEqual(finished.inferences, finished.samplesNs.count)
         XCTAssertEqual(finished.coldStart, .firstEver)
         XCTAssertEqual(finished.memory.peakMethod, "physFootprint")
     }
@@ -106,18 +107,34 @@ final class LaunchTests: XCTestCase {
 }
 
 final class LoopTests: XCTestCase {
-    func testWarmingUpEndsWhenMediansStandStill() throws {
+    func testWarmingUpEndsWhenMediansFallNoFurther() throws {
         var time: Int64 = 0
-        var steps: [Int64] = Array(repeating: 100, count: 5) + Array(repeating: 50, count: 15)
+        var steps: [Int64] = Array(repeating: 100, count: 5) + Array(repeating: 50, count: 45)
         let taken = try warmUp(
-            { time += steps.removeFirst() }, most: 20, clock: { time })
-        XCTAssertEqual(taken.count, 15)
+            { time += steps.removeFirst() }, most: 50, clock: { time })
+        XCTAssertEqual(taken.count, 25)
     }
 
     func testSamplingEndsInTimeButNotBeforeTheLeast() throws {
         var time: Int64 = 0
-        let samples = try sample(
-            { time += 1_000_000_000 }, count: 100, maxS: 2, least: 10, clock: { time })
-        XCTAssertEqual(samples.count, 10)
+        let extent = Extent(most: 100, least: 10, kept: 100, maxS: 2)
+        let sampled = try sample({ time += 1_000_000_000 }, extent, clock: { time })
+        XCTAssertEqual(sampled.samples.count, 10)
+        XCTAssertEqual(sampled.inferences, 10)
+    }
+
+    func testOfManyInferencesThoseAreKeptThatTheOtherRunnersKeep() throws {
+        let place = GoldenFiles.folder.appendingPathComponent("kept_of_100_in_8.json")
+        let expected = try JSONDecoder().decode([Int64].self, from: Data(contentsOf: place))
+        var time: Int64 = 0
+        var count: Int64 = 0
+        let extent = Extent(most: 100, least: 0, kept: 8, maxS: .infinity)
+        let sampled = try sample(
+            {
+                time += count
+                count += 1
+            }, extent, clock: { time })
+        XCTAssertEqual(sampled.samples, expected)
+        XCTAssertEqual(sampled.inferences, 100)
     }
 }
