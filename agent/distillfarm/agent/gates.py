@@ -1,7 +1,7 @@
 """Conditions that must hold before a launch, and the waiting for them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import psutil
@@ -64,8 +64,8 @@ class Waiting:
     """The patience of one job with its gates, spent over all its launches.
 
     When it is used up the launches go on unless a required gate is shut, and ``overrun`` says in
-    spite of what: a number with its circumstances is worth more than none. Required gates have a
-    patience of their own: a phone takes minutes to cool down.
+    spite of what: a number with its circumstances is worth more than none. With required gates
+    each launch has a patience of its own: a phone takes minutes to cool down, after every one.
     """
 
     gates: Sequence[Gate]
@@ -74,22 +74,28 @@ class Waiting:
     waited_s: float = 0.0
     overrun: dict[str, str] = field(default_factory=dict)
 
-    async def until_open(self, driver: DeviceDriver) -> float:
+    async def until_open(self, driver: DeviceDriver, tell: Callable[[str], None]) -> float:
         """Wait for all gates; gives the seconds that it took, the looking included.
+
+        ``tell`` hears what is waited for, whenever that changes.
 
         Raises:
             GatesShut: the patience with a required gate is used up.
         """
         clock = asyncio.get_running_loop().time
         started = clock()
+        before: Collection[str] = ()
         while shut := await _closed(self.gates, driver):
-            waited_s = self.waited_s + clock() - started
+            waited_s = clock() - started
             required = {each.name for each in self.gates if each.required} & shut.keys()
             if required and waited_s >= self.required_patience_s:
                 raise GatesShut({name: shut[name] for name in sorted(required)}, waited_s)
-            if not required and waited_s >= self.patience_s:
+            if not required and self.waited_s + waited_s >= self.patience_s:
                 self.overrun.update(shut)
                 break
+            if shut.keys() != before:
+                tell("; ".join(f"{name}: {why}" for name, why in shut.items()))
+            before = shut.keys()
             await asyncio.sleep(_POLL_S)
         waited_s = clock() - started
         self.waited_s += waited_s

@@ -88,11 +88,10 @@ async def _work(settings: AgentSettings, channel: grpc.aio.Channel) -> None:
     async def execute(assign: Assign, report: Callable[[str, float], None]) -> Measurement:
         request = assign.request
         probed = _find(inventory, settings.agent_id, assign.lease.device_id)
-        runner = plugins.runner(request.target.runtime, request.spec.tool)
-        needed = (request.artifact.digest, request.spec.inputs_digest, request.spec.expected_digest)
+        runners = [plugins.runner(each.target.runtime, each.spec.tool) for each in request.sides]
         report("fetching the artifact", 0.0)
-        files = await cache.fetch(channel, [each for each in needed if each], settings.controller)
-        return await run_job(probed, runner, assign, files, report)
+        files = await cache.fetch(channel, request.digests, settings.controller)
+        return await run_job(probed, runners[0], assign, files, report, rival=runners[-1])
 
     jobs = Jobs(execute, Spool(settings.folder / "spool"), session.send)
     watching = asyncio.create_task(inventory.watch(session.devices_changed, session.send))

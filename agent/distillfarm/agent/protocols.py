@@ -221,7 +221,7 @@ class Attached:
     """A device that is there, with what its kind offers for measuring on it.
 
     ``patience_s`` is how long the launches of one job may wait at the gates, all together, and
-    ``required_patience_s`` at those that are required.
+    ``required_patience_s`` each of them at those that are required.
     ``health`` tells how it fares without disturbing what is measured there; None where there is
     nothing to tell.
     """

@@ -22,12 +22,13 @@ class AgentSettings(BaseSettings):
     PEM files, see ``wire.transport.ClientSecurity``. ``cache_bytes`` bounds the artifacts that are
     kept for the next job. ``gate_patience_s`` is how long a job may wait for a device to be quiet,
     cool and free; then it goes on and says so. ``runtimes_dir`` holds what phones run; several
-    agents may share one, and without it the agent has its own.
+    agents may share one, and without it the agent has its own. ``host_targets`` are more targets
+    that this computer itself is tried for: ``coreai/cpu_only``, for its outputs alone.
 
     For Android phones: ``adb_port`` is where the adb server listens, by default as adb itself has
     it; ``adb_start`` whether to start one where none runs; ``adb_addresses`` are the ``HOST:PORT``
     of phones on the network. ``link_patience_s`` is how long a phone may be away in mid-job,
-    ``phone_patience_s`` how long a job may wait for one to cool down. ``revive_command`` brings
+    ``phone_patience_s`` how long a launch may wait for one to cool down. ``revive_command`` brings
     back a phone that stays away, ``{serial}`` in it standing for which: such as ``uhubctl`` with
     the port of its hub. ``external_meters`` are instruments outside of the devices: by a device's
     serial, the command line of a program that prints readings (see ``meters.external``) or the name
@@ -49,6 +50,7 @@ class AgentSettings(BaseSettings):
     cache_bytes: int = Field(default=4 * 2**30, gt=0)
     gate_patience_s: float = Field(default=10.0, ge=0.0)
     runtimes_dir: Path | None = None
+    host_targets: tuple[str, ...] = ()
     adb_port: int = Field(default_factory=_adb_port, gt=0, lt=65536)
     adb_start: bool = True
     adb_addresses: tuple[str, ...] = ()

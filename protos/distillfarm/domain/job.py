@@ -1,6 +1,6 @@
 """One benchmark to run, and the lease under which a device runs it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from distillfarm.domain.hardware import Target
@@ -151,6 +151,30 @@ class JobRequest:
     priority: int = 0
     study_id: str = ""
     rival: Rival | None = None
+
+    @property
+    def sides(self) -> tuple["JobRequest", ...]:
+        """A request for each artifact alone: the job's own, and the rival's where there is one."""
+        own, rival = replace(self, rival=None), self.rival
+        if rival is None:
+            return (own,)
+        spec = replace(
+            self.spec,
+            inputs_digest=rival.inputs_digest,
+            expected_digest=rival.expected_digest,
+            tolerance=rival.tolerance,
+        )
+        return own, replace(own, artifact=rival.artifact, target=rival.target, spec=spec)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Every blob that has to be there, each once."""
+        named = (
+            digest
+            for each in self.sides
+            for digest in (each.artifact.digest, each.spec.inputs_digest, each.spec.expected_digest)
+        )
+        return tuple(dict.fromkeys(filter(None, named)))
 
 
 @dataclass(frozen=True)
