@@ -25,7 +25,7 @@ from distillfarm.domain.errors import (
 )
 from distillfarm.domain.hardware import DeviceHealth
 from distillfarm.domain.ids import derived_id
-from distillfarm.domain.job import JobRequest, MeasureSpec
+from distillfarm.domain.job import JobRequest, MeasureSpec, Mode, Rival
 from distillfarm.domain.recipe import parse_recipe
 from distillfarm.domain.study import Budget, Study, StudySpec, StudyState
 from distillfarm.wire.convert import from_message, to_message
@@ -73,6 +73,23 @@ async def submit(farm: Farm, request: JobRequest) -> Message:
         ({"spec": MeasureSpec(launch_timeout_s=1e9)}, "launch_timeout_s"),
         ({"spec": MeasureSpec(inputs_digest="../../etc/passwd")}, "no digest"),
         ({"priority": 10**12}, "priority"),
+        ({"spec": MeasureSpec(max_launches=-1)}, "max_launches -1"),
+        ({"spec": MeasureSpec(max_launches=2000)}, "max_launches 2000"),
+        ({"spec": MeasureSpec(width=0.05)}, "width 0.05 needs launches to choose from"),
+        ({"spec": MeasureSpec(budget_s=60)}, "budget_s 60 needs launches to choose from"),
+        ({"spec": MeasureSpec(max_launches=40, width=2.0)}, "width 2: must be within 0 and 1.99"),
+        ({"spec": MeasureSpec(max_launches=40, budget_s=-1)}, "budget_s -1"),
+        ({"spec": MeasureSpec(max_launches=40, tool="benchmark_model")}, "leave out max_launches"),
+        ({"spec": MeasureSpec(cooldown_s=-1)}, "cooldown_s -1"),
+        ({"spec": MeasureSpec(duration_s=20)}, "duration_s 20: burst launches last"),
+        ({"spec": MeasureSpec(mode=Mode.SUSTAINED)}, "sustained: say for how long"),
+        ({"spec": MeasureSpec(mode=Mode.SUSTAINED, duration_s=1e6)}, "duration_s 1e"),
+        (
+            {"spec": MeasureSpec(mode=Mode.SINGLE_STREAM, tool="benchmark_model")},
+            "benchmark_model knows no mode single_stream",
+        ),
+        ({"spec": MeasureSpec(max_warmup=10**6)}, "max_warmup"),
+        ({"spec": MeasureSpec(iterations=10**6, launches=60)}, "ask for fewer launches"),
     ],
 )
 async def test_a_job_that_makes_no_sense_is_refused(
@@ -82,6 +99,31 @@ async def test_a_job_that_makes_no_sense_is_refused(
     with pytest.raises(InvalidRequest, match=text):
         await submit(farm, replace(request, **wrong))  # type: ignore[arg-type]
     assert farm.store.jobs() == []
+
+
+async def test_a_rival_is_looked_at_like_the_jobs_own_artifact(farm: Farm) -> None:
+    own = samples.request(digest=farm.blobs.put_bytes(b"model"))
+    away = samples.request(digest="sha256:" + "9" * 64).artifact
+    with pytest.raises(NotFound, match="999 is not here; upload it first"):
+        await submit(farm, replace(own, rival=Rival(away, own.target)))
+    missing = Rival(own.artifact, own.target, expected_digest="sha256:" + "8" * 64)
+    with pytest.raises(NotFound, match="888 is not here"):
+        await submit(farm, replace(own, rival=missing))
+    with pytest.raises(InvalidRequest, match="tolerance -1"):
+        await submit(farm, replace(own, rival=Rival(own.artifact, own.target, tolerance=-1)))
+    by_tool = replace(own, spec=MeasureSpec(tool="benchmark_model"))
+    with pytest.raises(InvalidRequest, match="leave out the rival, or the tool"):
+        await submit(farm, replace(by_tool, rival=Rival(own.artifact, own.target)))
+    assert farm.store.jobs() == []
+
+
+async def test_a_job_with_a_rival_and_a_mode_is_kept_whole(farm: Farm) -> None:
+    own = samples.request(digest=farm.blobs.put_bytes(b"model"))
+    spec = MeasureSpec(launches=6, max_launches=40, width=0.05, mode=Mode.SUSTAINED, duration_s=60)
+    asked = replace(own, spec=spec, rival=Rival(own.artifact, own.target))
+    await submit(farm, asked)
+    (job,) = farm.store.jobs()
+    assert job.request == asked
 
 
 async def test_a_job_whose_artifact_is_not_here_is_refused(farm: Farm) -> None:
@@ -95,6 +137,10 @@ async def test_a_job_whose_artifact_is_not_here_is_refused(farm: Farm) -> None:
         ({"name": ""}, "study name"),
         ({"targets": ()}, "target"),
         ({"launches": 0}, "launches"),
+        ({"max_final_launches": 3}, "max_final_launches 3: must be within 7"),
+        ({"phones": 0}, "phones 0"),
+        ({"budget": Budget(launches=-1)}, "budget launches -1"),
+        ({"budget": Budget(device_s=-1)}, "budget device_s -1"),
         ({"budget": Budget(trials_per_target=0)}, "trials_per_target"),
         ({"selector": "a=b"}, "unknown key"),
         ({"recipes": (parse_recipe("shrink"),)}, "there is no pass 'shrink'; use one of"),
