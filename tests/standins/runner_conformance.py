@@ -25,7 +25,7 @@ from distillfarm.agent.runners.litert import LitertRunner
 from distillfarm.agent.runners.onnxruntime import OnnxRuntimeRunner
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import parse_target
-from distillfarm.domain.job import ColdStart, JobRequest
+from distillfarm.domain.job import MOST_KEPT, ColdStart, JobRequest, Mode
 from distillfarm.domain.measurement import Outcome
 
 Save = Callable[..., None]
@@ -86,6 +86,8 @@ class RunnerConformance:
         assert sum(each.nodes for each in launch.placements) > 0
         assert launch.memory.peak_bytes >= launch.memory.baseline_bytes > 0
         assert launch.max_abs_error is None
+        assert launch.inferences == len(launch.samples_ns)
+        assert launch.sampling_s >= sum(launch.samples_ns) / 1e9
         if result.window is not None:
             seconds = result.window.end_s - result.window.begin_s
             assert sum(launch.samples_ns) / 1e9 <= seconds < spec.max_sampling_s + 20
@@ -98,6 +100,23 @@ class RunnerConformance:
         result = await one_launch(runner, driver, *job)
         assert isinstance(result, Launched)
         assert 10 <= len(result.launch.samples_ns) < 1000
+
+    async def test_a_sustained_launch_infers_until_its_time_is_over(
+        self, runner: Runner, driver: DeviceDriver
+    ) -> None:
+        long = {**self.size, "mode": Mode.SUSTAINED, "duration_s": 1.5, "max_sampling_s": 0.0}
+        job = request(self.model, self.target, None, None, **long)
+        result = await one_launch(runner, driver, *job)
+        assert isinstance(result, Launched)
+        launch = result.launch
+        assert launch.sampling_s >= 1.5
+        assert launch.inferences >= 10
+        assert min(launch.inferences, MOST_KEPT / 2) <= len(launch.samples_ns) <= MOST_KEPT
+        # Evenly spread, so that what was kept stands for all: back to back they fill the time.
+        typical_s = sum(launch.samples_ns) / len(launch.samples_ns) / 1e9
+        assert 0.5 * launch.sampling_s < typical_s * launch.inferences < 1.2 * launch.sampling_s
+        if result.window is not None:
+            assert result.window.inferences == launch.inferences
 
     @pytest.mark.parametrize("kind", list(ColdStart))
     async def test_a_launch_is_as_cold_as_it_was_ordered(
