@@ -17,7 +17,7 @@ PARALLEL := -n $(TEST_WORKERS) --dist worksteal
 
 # What the demo needs, and what the tests need beyond it (TensorFlow alone is 2 GB).
 EXTRAS := agent,controller,compression,litert
-TEST_EXTRAS := $(EXTRAS),tensorflow,coreml,executorch,ios,postgres,s3,dev
+TEST_EXTRAS := $(EXTRAS),tensorflow,coreml,coreai,executorch,ios,postgres,s3,dev
 
 # The pins stand for these versions; the first that can make an environment is taken.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \

@@ -145,6 +145,16 @@ class TestExecuTorch(ExporterConformance):
 
 
 @pytest.mark.slow
+class TestCoreAi(ExporterConformance):
+    target = parse_target("coreai")
+    refused = ModelFormat.ONNX
+
+    @pytest.fixture(scope="class", autouse=True)
+    def _installed(self) -> None:
+        pytest.importorskip("coreai_torch", reason="pip install 'distillfarm[coreai]'")
+
+
+@pytest.mark.slow
 class TestCoreMl(ExporterConformance):
     """Its answers cannot be had here: it promises to say so, and never passes as verified."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
@@ -9,7 +10,14 @@ import pytest
 from adbutils import AdbDevice
 from android_phone import Lab, Phone
 from launches import GOLDEN, info, request
-from runner_conformance import LitertConformance, OnHost, OnnxRuntimeConformance, OnPhone
+from runner_conformance import (
+    CoreAiConformance,
+    LitertConformance,
+    OnHost,
+    OnnxRuntimeConformance,
+    OnPhone,
+    one_launch,
+)
 
 from distillfarm.agent.drivers.android import shell
 from distillfarm.agent.drivers.android.apps import stored_apps
@@ -21,11 +29,15 @@ from distillfarm.agent.drivers.ios.job_files import decode_job, decode_result
 from distillfarm.agent.drivers.ios.job_files import lines as job_lines
 from distillfarm.agent.phone_runtimes import RuntimeStore
 from distillfarm.agent.program.order import Order
-from distillfarm.agent.protocols import DeviceDriver, Exit, Launched
+from distillfarm.agent.protocols import DeviceDriver, Exit, Launched, LaunchFailure, Runner
 from distillfarm.agent.runners.coreml import CoreMlRunner
 from distillfarm.domain.hardware import parse_target
+from distillfarm.domain.measurement import Outcome
 
 JOBS = GOLDEN.parent / "iphone_jobs"
+needs_coreai = pytest.mark.skipif(
+    find_spec("coreai") is None, reason="no coreai: pip install 'distillfarm[coreai]'"
+)
 
 
 class OnThisComputer(OnHost):
@@ -44,6 +56,31 @@ class TestLitertRunner(OnThisComputer, LitertConformance):
 
 class TestLitertRunnerWithoutDelegate(OnThisComputer, LitertConformance):
     target = "litert/none"
+
+
+@needs_coreai
+class TestCoreAiRunner(OnThisComputer, CoreAiConformance):
+    """On a computer for its outputs; where it counts it is an iPhone's app that runs it."""
+
+    async def test_what_only_an_iphone_has_is_refused(
+        self, runner: Runner, driver: DeviceDriver
+    ) -> None:
+        job = request(self.model, "coreai/prefer_neural_engine/npu")
+        result = await one_launch(runner, driver, *job)
+        assert isinstance(result, LaunchFailure)
+        assert "it has cpu_only" in result.reason
+
+    async def test_a_damaged_model_is_refused_before_it_ends_the_process(
+        self, runner: Runner, driver: DeviceDriver, tmp_path: Path
+    ) -> None:
+        damaged = bytearray(self.model.read_bytes())
+        damaged[damaged.index(b"conv2d")] ^= 1
+        (tmp_path / "damaged.aimodel.tar").write_bytes(damaged)
+        job = request(tmp_path / "damaged.aimodel.tar", self.target)
+        result = await one_launch(runner, driver, *job)
+        assert isinstance(result, LaunchFailure)
+        assert result.outcome is Outcome.REFUSED
+        assert "its hash is another" in result.reason
 
 
 class OnStandIn(OnPhone):
@@ -134,5 +171,5 @@ class TestCoreMlRunner:
 
 
 def test_every_registered_runner_is_tested_here() -> None:
-    tested = {"onnxruntime", "litert", "coreml"}
+    tested = {"onnxruntime", "litert", "coreml", "coreai"}
     assert {each.name for each in entry_points(group="distillfarm.runners")} == tested

@@ -3,17 +3,22 @@
 import asyncio
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from iphone_phone import Phone, Thermal, Trust
 from iphone_station import STRIKABLE, Station, impatient, station
-from launches import GOLDEN
+from launches import GOLDEN, arrays, request
+from runner_conformance import IMAGES, logits, one_launch
 
 from distillfarm.agent.drivers.fault import Fault, PhoneFault
 from distillfarm.agent.drivers.ios import faults
 from distillfarm.agent.drivers.ios.apps import BUNDLE
 from distillfarm.agent.drivers.ios.meters import UNMEASURED
 from distillfarm.agent.gates import GatesShut
+from distillfarm.agent.protocols import Launched
+from distillfarm.agent.runners.coreai import CoreAiRunner
 from distillfarm.domain.errors import Blame, DeviceFelled, DeviceNotReady
 from distillfarm.domain.hardware import Platform
 from distillfarm.domain.measurement import Measurement, Outcome
@@ -32,6 +37,7 @@ async def test_a_model_is_measured_and_no_number_of_a_stand_in_counts(station: S
         "onnxruntime/cpu/cpu": True,
         "litert/xnnpack/cpu": True,
         "coreml/cpu_only/cpu": False,
+        "coreai/cpu_only/cpu": False,
     }
     told = await station.measure(probed, CNN, **STRIKABLE)
     assert (told.outcome, told.reason) == (Outcome.OK, "")
@@ -53,6 +59,25 @@ async def test_core_ml_is_refused_where_the_app_lacks_it(station: Station) -> No
     probed = await station.probed()
     refusals = {each.target.runtime.value: each.refusal for each in probed.info.runtimes}
     assert "docs/iphone.md" in refusals["coreml"]
+    # Nothing was launched for it.
+    assert "needs iOS 27 or newer, this is iOS 1" in refusals["coreai"]
+
+
+@pytest.mark.skipif(
+    find_spec("coreai") is None, reason="no coreai: pip install 'distillfarm[coreai]'"
+)
+async def test_the_reference_app_runs_core_ai_and_answers_right(
+    station: Station, tmp_path: Path
+) -> None:
+    """An iOS that is too old for Core AI is nothing to an app that runs on this computer."""
+    model, target = GOLDEN / "cnn.aimodel.tar", "coreai/cpu_only"
+    inputs = arrays(tmp_path, "in.npz", image=IMAGES)
+    expected = arrays(tmp_path, "out.npz", logits=logits())
+    job = request(model, target, inputs, expected)
+    told = await one_launch(CoreAiRunner(), station.driver, *job)
+    assert isinstance(told, Launched)
+    assert told.launch.max_abs_error is not None
+    assert told.launch.max_abs_error < 1e-4
 
 
 async def refused(station: Station) -> PhoneFault:

@@ -31,7 +31,7 @@ from distillfarm.domain.measurement import Measurement
 
 # Long enough to be struck in the middle.
 STRIKABLE: dict[str, Any] = {"max_warmup": 0, "iterations": 10**6, "max_sampling_s": 2.0}
-TARGETS = (parse_target("onnxruntime"), parse_target("litert"), parse_target("coreml"))
+TARGETS = tuple(map(parse_target, ("onnxruntime", "litert", "coreml", "coreai")))
 
 
 class Station:

@@ -21,7 +21,7 @@ from distillfarm.domain.job import JobRequest, Lease, MeasureSpec
 from distillfarm.domain.model import ArtifactRef, ModelFormat
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "launch_models"
-FORMATS = {".onnx": ModelFormat.ONNX, ".tflite": ModelFormat.TFLITE}
+FORMATS = {".onnx": ModelFormat.ONNX, ".tflite": ModelFormat.TFLITE, ".tar": ModelFormat.COREAI}
 TARGETS = ("onnxruntime/cpu", "litert/xnnpack", "litert/none")
 LEASE = Lease("job-1", "device-1", "agent-1", 1, 1e9)
 

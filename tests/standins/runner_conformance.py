@@ -21,6 +21,7 @@ from distillfarm.agent.protocols import (
     Runner,
     ToolRan,
 )
+from distillfarm.agent.runners.coreai import CoreAiRunner
 from distillfarm.agent.runners.litert import LitertRunner
 from distillfarm.agent.runners.onnxruntime import OnnxRuntimeRunner
 from distillfarm.domain.errors import InvalidRequest
@@ -48,6 +49,7 @@ class RunnerConformance:
     target: str
     model: Path
     broken: Path
+    tells_placements = True
     size: Mapping[str, float] = {}
 
     @pytest.fixture
@@ -83,7 +85,7 @@ class RunnerConformance:
         assert len(launch.samples_ns) == spec.iterations
         assert len(launch.warmup_ns) <= spec.max_warmup
         assert all(each > 0 for each in (*launch.samples_ns, *launch.warmup_ns))
-        assert sum(each.nodes for each in launch.placements) > 0
+        assert (sum(each.nodes for each in launch.placements) > 0) is self.tells_placements
         assert launch.memory.peak_bytes >= launch.memory.baseline_bytes > 0
         assert launch.max_abs_error is None
         assert launch.inferences == len(launch.samples_ns)
@@ -238,6 +240,17 @@ class LitertConformance(RunnerConformance):
     @pytest.fixture
     def runner(self) -> Runner:
         return LitertRunner()
+
+
+class CoreAiConformance(RunnerConformance):
+    target = "coreai/cpu_only"
+    model = GOLDEN / "cnn.aimodel.tar"
+    broken = GOLDEN / "cnn.onnx"
+    tells_placements = False
+
+    @pytest.fixture
+    def runner(self) -> Runner:
+        return CoreAiRunner()
 
 
 class OnHost(RunnerConformance):

@@ -62,6 +62,8 @@ def _possible(candidate: Candidate, analysis: Analysis) -> bool:
 def _recipes(analysis: Analysis, target: Target) -> list[str]:
     tails = _quantisers(analysis, target)
     trained = _trainers(analysis)
+    if not tails:
+        return [*trained, "original"]
     aware = _aware(analysis, target, trained, tails)
     best = tails[0]
     # What has few bits already is quantised only once a student has many again.
@@ -118,7 +120,7 @@ def _aware(
 
 
 def _quantisers(analysis: Analysis, target: Target) -> tuple[str, ...]:
-    """The target's quantisers, those that fit the model's operators best first."""
+    """The target's quantisers, those that fit the model's operators best first; some have none."""
     convolutions, recurrent = _share(analysis, _CONVOLUTIONS), _share(analysis, _RECURRENT)
     dense = _share(analysis, _DENSE)
     match target.runtime:
@@ -127,6 +129,8 @@ def _quantisers(analysis: Analysis, target: Target) -> tuple[str, ...]:
             return (_XNNPACK, dynamic) if dense <= _DOMINANT else (dynamic, _XNNPACK)
         case Runtime.COREML:
             return (_HALF, _DYNAMIC, _INT4)
+        case Runtime.COREAI:
+            return ()
     tails = [_STATIC, _HALF, _DYNAMIC]
     if recurrent > _DOMINANT:
         # The range of a state that is fed back grows with every step: static ranges break it.

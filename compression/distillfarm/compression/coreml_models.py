@@ -1,7 +1,6 @@
 """Core ML models as files: the tar of an .mlpackage whose bytes depend on the model alone."""
 
 import json
-import tarfile
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from distillfarm.compression import folders
 from distillfarm.compression.readers import archives
 from distillfarm.domain.errors import ModelRejected
 from distillfarm.domain.model import Signature, TensorSpec
@@ -27,9 +27,7 @@ def write(model: Any, path: Path) -> None:
         # The maps of a protobuf message are stored in any order unless asked otherwise.
         (package / _SPEC).write_bytes(model.get_spec().SerializeToString(deterministic=True))
         _settle(package / _MANIFEST)
-        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
-            for each in sorted(package.rglob("*")):
-                archive.add(each, each.relative_to(package.parent), recursive=False, filter=_bare)
+        folders.pack(package, path)
 
 
 def load(path: Path, folder: Path) -> Any:
@@ -128,11 +126,3 @@ def _settle(manifest: Path) -> None:
     content[_ENTRIES] = {fixed[old]: item for old, item in content[_ENTRIES].items()}
     content[_ROOT] = fixed[content[_ROOT]]
     manifest.write_text(json.dumps(content, indent=4, sort_keys=True))
-
-
-def _bare(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Without owners and times."""
-    entry.uid = entry.gid = entry.mtime = 0
-    entry.uname = entry.gname = ""
-    entry.mode = 0o755 if entry.isdir() else 0o644
-    return entry

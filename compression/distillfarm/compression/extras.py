@@ -3,6 +3,8 @@
 from distillfarm.domain.errors import MissingExtra
 
 _EXTRAS = {
+    "coreai": "coreai",
+    "coreai_torch": "coreai",
     "coremltools": "coreml",
     "executorch": "executorch",
     "jax": "litert",

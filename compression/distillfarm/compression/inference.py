@@ -9,6 +9,7 @@ from distillfarm.domain.errors import ModelRejected
 from distillfarm.domain.model import ModelFormat
 
 _PREDICTORS = {
+    ModelFormat.COREAI: "coreai:CoreAiPredictor",
     ModelFormat.EXECUTORCH: "executorch:ExecuTorchPredictor",
     ModelFormat.KERAS: "keras:KerasPredictor",
     ModelFormat.ONNX: "onnx:OnnxPredictor",

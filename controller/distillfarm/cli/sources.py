@@ -18,6 +18,9 @@ _SUFFIXES = {
     ".keras": ModelFormat.KERAS,
     ".h5": ModelFormat.KERAS,
     ".hdf5": ModelFormat.KERAS,
+    ".pte": ModelFormat.EXECUTORCH,
+    ".mlpackage.tar": ModelFormat.COREML,
+    ".aimodel.tar": ModelFormat.COREAI,
 }
 
 
@@ -62,10 +65,10 @@ def format_of(path: Path) -> ModelFormat:
         has_onnx = any(path.glob("*.onnx"))
         return ModelFormat.ONNX if has_onnx else ModelFormat.SAVED_MODEL
     existing(path, "model")
-    try:
-        return _SUFFIXES[path.suffix.lower()]
-    except KeyError as error:
-        raise InvalidRequest(
-            f"model {path}: its name tells no format; known are {', '.join(_SUFFIXES)} "
-            "and SavedModel folders"
-        ) from error
+    for suffix, found in _SUFFIXES.items():
+        if path.name.lower().endswith(suffix):
+            return found
+    raise InvalidRequest(
+        f"model {path}: its name tells no format; known are {', '.join(_SUFFIXES)} "
+        "and SavedModel folders"
+    )

@@ -36,6 +36,7 @@ _SUFFIXES = {
     ModelFormat.TFLITE: ".tflite",
     ModelFormat.EXECUTORCH: ".pte",
     ModelFormat.COREML: ".mlpackage.tar",
+    ModelFormat.COREAI: ".aimodel.tar",
 }
 _MAX_NAME = 100
 _LOG_NAME = 23

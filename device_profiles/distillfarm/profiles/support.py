@@ -3,7 +3,9 @@
 from distillfarm.domain.hardware import ComputeUnit, DeviceInfo, Platform, Runtime, Target
 from distillfarm.profiles.catalog import Catalog, shipped
 
-_APPLE_ONLY = frozenset({Runtime.COREML})
+_APPLE_ONLY = frozenset({Runtime.COREML, Runtime.COREAI})
+# https://developer.apple.com/documentation/coreai
+_SINCE_IOS = {Runtime.COREAI: 27}
 
 
 def refusal(info: DeviceInfo, target: Target, catalog: Catalog | None = None) -> str | None:
@@ -17,6 +19,8 @@ def refusal(info: DeviceInfo, target: Target, catalog: Catalog | None = None) ->
             return support.refusal or None
     if target.runtime in _APPLE_ONLY and info.platform is not Platform.IOS:
         return f"{target}: {target.runtime.value} runs on Apple devices only, not on {info.model}"
+    if old := too_old(info, target):
+        return old
     if target.unit is ComputeUnit.CPU:
         return None
     profile = (catalog or shipped()).chipset(info)
@@ -27,3 +31,14 @@ def refusal(info: DeviceInfo, target: Target, catalog: Catalog | None = None) ->
         f"{target}: no way known to reach a {target.unit.value} of {profile} by it "
         f"(known: {known}); if it works, add it to the chipset's profile"
     )
+
+
+def too_old(info: DeviceInfo, target: Target) -> str | None:
+    """Why the device's system is too old for the target's runtime, or None when it is not."""
+    since = _SINCE_IOS.get(target.runtime)
+    if since is None or info.platform is not Platform.IOS:
+        return None
+    first = info.os_name.removeprefix("iOS ").partition(".")[0]
+    if not first.isdigit() or int(first) >= since:
+        return None
+    return f"{target}: {target.runtime.value} needs iOS {since} or newer, this is {info.os_name}"

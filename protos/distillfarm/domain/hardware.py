@@ -21,6 +21,7 @@ class Runtime(Enum):
     LITERT = "litert"
     COREML = "coreml"
     EXECUTORCH = "executorch"
+    COREAI = "coreai"
 
 
 class ComputeUnit(Enum):
@@ -36,8 +37,8 @@ class Target:
     """Where an artifact runs: runtime, delegate and compute unit.
 
     ``delegate`` is the runtime's own name for its back end in lower case: an ONNX Runtime
-    execution provider (``cpu``, ``xnnpack``), a LiteRT delegate (``xnnpack``, ``none``) or a
-    Core ML compute-unit choice.
+    execution provider (``cpu``, ``xnnpack``), a LiteRT delegate (``xnnpack``, ``none``), or what
+    Core ML and Core AI are permitted to use.
     """
 
     runtime: Runtime
@@ -53,6 +54,7 @@ DEFAULT_DELEGATES = {
     Runtime.LITERT: "xnnpack",
     Runtime.COREML: "cpu_only",
     Runtime.EXECUTORCH: "xnnpack",
+    Runtime.COREAI: "cpu_only",
 }
 
 

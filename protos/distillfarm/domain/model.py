@@ -21,6 +21,7 @@ class ModelFormat(Enum):
     SAVED_MODEL = "saved_model"
     COREML = "coreml"
     EXECUTORCH = "executorch"
+    COREAI = "coreai"
     BUNDLE = "bundle"
 
 
@@ -49,7 +50,7 @@ class ArtifactRef:
     """An immutable file in the blob store.
 
     ``digest`` names its bytes; ``name`` is a file name for people, without folders. A format that
-    is a folder (SavedModel, .mlpackage) is stored as an uncompressed tar of that folder.
+    is a folder (SavedModel, .mlpackage, .aimodel) is stored as an uncompressed tar of that folder.
     """
 
     digest: str

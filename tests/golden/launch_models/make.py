@@ -1,6 +1,7 @@
 """Makes the models of this folder: ``python tests/golden/launch_models/make.py``.
 
-Needs onnx, tensorflow and coremltools; made with onnx 1.23, tensorflow 2.21 and coremltools 9.0.
+Needs onnx, tensorflow, coremltools and coreai-torch; made with onnx 1.23, tensorflow 2.21,
+coremltools 9.0 and coreai-torch 0.4.3.
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,14 @@ import flatbuffers
 import numpy as np
 import onnx
 import tensorflow as tf
+import torch
 from ai_edge_litert import schema_py_generated as schema
+from coreai_torch import TorchConverter, get_decomp_table
 from coremltools.converters.mil import Builder as mb  # noqa: N813 - its own name
 from onnx import TensorProto, helper, numpy_helper
+from torch.nn import functional
 
-from distillfarm.compression import coreml_models
+from distillfarm.compression import coreai_models, coreml_models
 
 FOLDER = Path(__file__).parent
 SHIPPED = FOLDER.parents[2] / "agent/distillfarm/agent/drivers/host/models"
@@ -43,6 +47,8 @@ def main() -> None:
     write_onnx(FOLDER / "terabytes.onnx", terabytes())
     (SHIPPED / "tiny.tflite").write_bytes(tiny_tflite())
     coreml_models.write(tiny_coreml(), SHIPPED / "tiny.mlpackage.tar")
+    coreai_models.write(coreai(Tiny(), "out", 8), SHIPPED / "tiny.aimodel.tar")
+    coreai_models.write(coreai(Cnn(), "logits", 28), FOLDER / "cnn.aimodel.tar")
     (FOLDER / "cnn.tflite").write_bytes(cnn_tflite())
     (FOLDER / "crashing.tflite").write_bytes(crashing_tflite())
 
@@ -110,6 +116,37 @@ def cnn() -> Graph:
     ]
     inputs, outputs = [floats("image", "batch", 1, 28, 28)], [floats("logits", "batch", 10)]
     return Graph(nodes, inputs, outputs, weights_of_cnn())
+
+
+class Tiny(torch.nn.Module):
+    """The same as ``tiny``."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Image: float32 [1, 1, 8, 8]."""
+        return functional.relu(functional.conv2d(image, torch.linspace(-1, 1, 9).view(1, 1, 3, 3)))
+
+
+class Cnn(torch.nn.Module):
+    """The same as ``cnn`` for one image."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Image: float32 [1, 1, 28, 28]."""
+        weights = {name: torch.from_numpy(each) for name, each in weights_of_cnn().items()}
+        hidden = functional.relu(functional.conv2d(image, weights["w1"], padding=1))
+        hidden = functional.relu(functional.conv2d(hidden, weights["w2"], padding=1))
+        return hidden.mean((2, 3)) @ weights["w3"]
+
+
+def coreai(module: torch.nn.Module, output: str, size: int) -> Any:
+    """A ``coreai.authoring.AIProgram`` of a module that takes one image."""
+    program = torch.export.export(module, (torch.zeros(1, 1, size, size),))
+    converter = TorchConverter(mode=TorchConverter.Mode.RELEASE)
+    converter.add_exported_program(
+        program.run_decompositions(get_decomp_table()),
+        input_names=["image"],
+        output_names=[output],
+    )
+    return converter.to_coreai()
 
 
 def loop_of(

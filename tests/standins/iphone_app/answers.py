@@ -23,6 +23,7 @@ from distillfarm.domain.hardware import Runtime
 _PLACEMENTS_SOURCE = {
     Runtime.ONNXRUNTIME: "ep_graph_assignment_info",
     Runtime.LITERT: "execution_plan",
+    Runtime.COREAI: "",  # tells none
 }
 
 

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -99,6 +101,21 @@ def test_a_launch_is_answered_with_raw_samples_and_evidence(tmp_path: Path) -> N
     assert not list(app.answers.glob("*.new"))
 
 
+@pytest.mark.skipif(
+    find_spec("coreai") is None, reason="no coreai: pip install 'distillfarm[coreai]'"
+)
+def test_core_ai_runs_for_real_and_tells_no_placements(tmp_path: Path) -> None:
+    model = MODELS / "cnn.aimodel.tar"
+    app = container(tmp_path, model, runtime=Runtime.COREAI, delegate="cpu_only")
+    assert app.launch().returncode == 0
+    told = app.result()
+    last = told.events[-1]
+    assert isinstance(last, reports.Finished)
+    assert last.version == version("coreai-core")
+    assert min(last.samples_ns) > 0
+    assert (last.placements, told.placements_source, told.predicted) == ((), "", ())
+
+
 def test_outputs_are_compared_with_the_reference(tmp_path: Path) -> None:
     app = container(
         tmp_path, MODELS / "cnn.onnx", inputs="jobs/a1/in.npz", expected="jobs/a1/out.npz"
@@ -136,6 +153,11 @@ def test_another_model_than_the_jobs_is_not_run(tmp_path: Path) -> None:
     [
         ({"delegate": "coreml"}, reports.RuntimeRefused, "no 'coreml' execution provider"),
         ({"runtime": Runtime.COREML, "delegate": "all"}, reports.RuntimeMissing, "not coreml"),
+        (
+            {"runtime": Runtime.COREAI, "delegate": "default"},
+            reports.RuntimeRefused,
+            "has cpu_only",
+        ),
         ({"inputs": "jobs/a1/job.json"}, reports.BadInputs, "cannot be read"),
     ],
 )

@@ -31,7 +31,8 @@ def golden(name: str) -> bytes:
 
 
 def job_for(name: str) -> job_files.JobFile:
-    kind = "coreml" if name.endswith("coreml") else "onnxruntime"
+    last = name.rpartition("_")[2]
+    kind = last if last in ("coreml", "coreai") else "onnxruntime"
     return job_files.decode_job(golden(f"job_{kind}"))
 
 

@@ -234,6 +234,26 @@ def test_a_final_measurement_replaces_that_of_the_search() -> None:
     assert best_trials([final, search, other]) == [other, final]
 
 
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("net.ONNX", ModelFormat.ONNX),
+        ("net.pte", ModelFormat.EXECUTORCH),
+        ("net.v2.mlpackage.tar", ModelFormat.COREML),
+        ("net.aimodel.tar", ModelFormat.COREAI),
+    ],
+)
+def test_a_files_name_tells_its_format(tmp_path: Path, name: str, found: ModelFormat) -> None:
+    (tmp_path / name).write_bytes(b"content")
+    assert format_of(tmp_path / name) is found
+
+
+def test_a_tar_of_anything_tells_none(tmp_path: Path) -> None:
+    (tmp_path / "net.tar").write_bytes(b"content")
+    with pytest.raises(InvalidRequest, match="tells no format"):
+        format_of(tmp_path / "net.tar")
+
+
 def test_folders_are_models_too(tmp_path: Path) -> None:
     assert format_of(tmp_path) is ModelFormat.SAVED_MODEL
     (tmp_path / "model.onnx").write_bytes(b"graph")

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from distillfarm.compression import compress, registry
-from distillfarm.compression.candidates import propose
+from distillfarm.compression.candidates import QUANTISERS, propose
 from distillfarm.domain.hardware import parse_target
 from distillfarm.domain.model import (
     Analysis,
@@ -17,7 +17,7 @@ from distillfarm.domain.model import (
     TensorSpec,
 )
 
-TARGETS = tuple(map(parse_target, ("onnxruntime", "litert", "coreml", "executorch")))
+TARGETS = tuple(map(parse_target, ("onnxruntime", "litert", "coreml", "executorch", "coreai")))
 IMAGE = TensorSpec("x", "float32", (-1, 3, 32, 32))
 SCORES = TensorSpec("s", "float32", (-1, 10))
 
@@ -76,6 +76,13 @@ def test_a_quantiser_alone_is_the_first_look_and_the_untouched_model_the_last(ta
     assert found[0] == {"coreml": "fp16", "executorch": "int8_xnnpack"}.get(target, "int8_static")
     assert found[-1] == "original"
     assert found[1].startswith("distill(width=0.5)+prune(ratio=0.5)+")
+
+
+def test_core_ai_has_no_quantiser_and_is_made_smaller_by_training_alone() -> None:
+    found = recipes(analysis(ModelFormat.TORCH_MODULE, IMAGE), "coreai")
+    assert found[0] == "distill(width=0.5)+prune(ratio=0.5)"
+    assert found[-1] == "original"
+    assert not any(name in each for each in found for name in QUANTISERS)
 
 
 def test_what_only_packs_smaller_is_never_proposed() -> None:

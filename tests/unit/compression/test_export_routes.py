@@ -59,6 +59,7 @@ def test_an_operator_that_no_route_knows_is_named_for_each(tmp_path: Path) -> No
         ("litert", 1),
         pytest.param("coreml", 2, marks=pytest.mark.slow),
         pytest.param("executorch", 1, marks=pytest.mark.slow),
+        pytest.param("coreai", 1, marks=pytest.mark.slow),
     ],
 )
 def test_a_branch_on_the_data_is_refused_with_its_line_and_never_traced_away(
@@ -77,6 +78,7 @@ def test_a_branch_on_the_data_is_refused_with_its_line_and_never_traced_away(
         ("litert", r"aten\.kthvalue"),
         pytest.param("coreml", "kthvalue", marks=pytest.mark.slow),
         pytest.param("executorch", r"aten\.kthvalue", marks=pytest.mark.slow),
+        pytest.param("coreai", r"aten\.kthvalue", marks=pytest.mark.slow),
     ],
 )
 def test_every_runtime_names_the_operator_that_it_lacks(
@@ -105,7 +107,12 @@ def test_complex_numbers_inside_a_model_are_no_hindrance_where_a_route_follows(
 
 @pytest.mark.parametrize(
     "runtime",
-    ["onnxruntime", "litert", pytest.param("executorch", marks=pytest.mark.slow)],
+    [
+        "onnxruntime",
+        "litert",
+        pytest.param("executorch", marks=pytest.mark.slow),
+        pytest.param("coreai", marks=pytest.mark.slow),
+    ],
 )
 def test_two_inputs_of_one_shape_are_told_apart_by_their_names(
     tmp_path: Path, runtime: str

@@ -16,7 +16,8 @@ from distillfarm.domain.model import ModelFormat
 
 
 @pytest.mark.parametrize(
-    ("runtime", "package"), [("coreml", "coremltools"), ("executorch", "executorch")]
+    ("runtime", "package"),
+    [("coreml", "coremltools"), ("executorch", "executorch"), ("coreai", "coreai_torch")],
 )
 def test_an_export_without_its_converter_names_the_extra(
     vector_problem: tiny_models.Problem,

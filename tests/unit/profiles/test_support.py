@@ -1,5 +1,7 @@
 """The probe decides; the profile answers only where the device was not asked."""
 
+from dataclasses import replace
+
 import pytest
 
 from distillfarm.domain.hardware import (
@@ -21,7 +23,8 @@ XIAOMI = phone("2201122G")
 PIXEL = phone("Pixel 8 Pro")
 UNKNOWN = phone("unheard of")
 COMPUTER = phone("any", platform=Platform.HOST)
-IPHONE = phone("iPhone16,1", platform=Platform.IOS)
+IPHONE = replace(phone("iPhone16,1", platform=Platform.IOS), os_name="iOS 26.4")
+NEW_IPHONE = replace(IPHONE, os_name="iOS 27.0")
 
 
 @pytest.mark.parametrize(
@@ -35,7 +38,12 @@ IPHONE = phone("iPhone16,1", platform=Platform.IOS)
         (COMPUTER, "litert", None),
         (COMPUTER, "litert/gpu/gpu", "known: none"),
         (COMPUTER, "coreml", "Apple devices only"),
+        (COMPUTER, "coreai", "Apple devices only"),
         (IPHONE, "coreml/all/npu", None),
+        (IPHONE, "coreai/default/npu", "needs iOS 27 or newer, this is iOS 26.4"),
+        (NEW_IPHONE, "coreai", None),
+        (NEW_IPHONE, "coreai/default/npu", None),
+        (NEW_IPHONE, "coreai/all/npu", "no way known"),
     ],
 )
 def test_the_profile_answers_for_a_target_that_was_not_probed(

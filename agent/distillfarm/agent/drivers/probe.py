@@ -7,6 +7,7 @@ from pathlib import Path
 
 from distillfarm.agent.protocols import DeviceDriver, Launched, LaunchFailure, Prepared
 from distillfarm.agent.runners import reports
+from distillfarm.agent.runners.coreai import CoreAiRunner
 from distillfarm.agent.runners.coreml import CoreMlRunner
 from distillfarm.agent.runners.litert import LitertRunner
 from distillfarm.agent.runners.onnxruntime import OnnxRuntimeRunner
@@ -25,6 +26,7 @@ _RUNNERS: tuple[tuple[ProgramRunner, ModelFormat], ...] = (
     (OnnxRuntimeRunner(), ModelFormat.ONNX),
     (LitertRunner(), ModelFormat.TFLITE),
     (CoreMlRunner(), ModelFormat.COREML),
+    (CoreAiRunner(), ModelFormat.COREAI),
 )
 _SPEC = MeasureSpec(launches=1, max_warmup=0, iterations=10, max_sampling_s=0.0)
 

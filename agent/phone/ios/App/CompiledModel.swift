@@ -4,7 +4,19 @@ import CoreML
 import Foundation
 import JobKit
 
-struct CompiledModel {
+/// What the app keeps of a model between launches.
+protocol KeptModel {
+    /// Whether a launch needs to compile nothing.
+    var isThere: Bool { get }
+
+    /// Removes it, with whatever the system made of it.
+    func remove() throws
+
+    /// Unpacks the model beside the place of its compiled form.
+    func unpackSource() throws
+}
+
+struct CompiledModel: KeptModel {
     private let archive: URL
     private let folder: URL
 
@@ -32,7 +44,6 @@ struct CompiledModel {
         }
     }
 
-    /// Unpacks the model beside the place of its compiled form.
     func unpackSource() throws {
         try remove()
         try unpackTar(archive, below: source)

@@ -137,30 +137,3 @@ private func fixedArray(_ array: MLMultiArray, of name: String) throws -> FixedA
     }
     return FixedArray(type: type, shape: shape, bytes: bytes)
 }
-
-private func offset(of index: Int, shape: [Int], strides: [Int]) -> Int {
-    var rest = index
-    var sum = 0
-    for (size, stride) in zip(shape, strides).reversed() {
-        sum += rest % size * stride
-        rest /= size
-    }
-    return sum
-}
-
-/// Waits on this thread, which is none of the pool's, for work that can only be awaited.
-private func waited<Value>(_ work: @escaping () async throws -> Value) throws -> Value {
-    let done = DispatchSemaphore(value: 0)
-    var result: Result<Value, Error>?
-    Task.detached {
-        do {
-            result = .success(try await work())
-        } catch {
-            result = .failure(error)
-        }
-        done.signal()
-    }
-    done.wait()
-    guard let result else { throw LaunchFailure.refused("the work ended without a result") }
-    return try result.get()
-}

@@ -51,8 +51,8 @@ struct Session {
         let runtimes = Runtimes(job, model: model, containers: containers)
         let plan = LaunchPlan(job, keepsCompiledModel: runtimes.keepsCompiledModel)
         if plan.emptiesCaches {
-            try empty(containers.caches)
             try runtimes.forgetCompiledModel()
+            try empty(containers.caches)
         }
         do {
             try runtimes.unpack(plan)

@@ -15,6 +15,7 @@ _OPERATORS = re.compile(
             r"No ONNX function found for <OpOverload\(op='([\w.]+)'",
             r"Exporting the operator '([\w:]+)'",
             r"Lowering not found: ([\w.]+)",
+            r"unsupported ATen ops: ([\w.]+)",
             r"Unsupported fx node (\w+)",
             r"convert function for op '([\w:]+)'",
             r"lowering for Torch `(\w+)`",

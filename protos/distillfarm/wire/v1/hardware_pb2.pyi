@@ -49,6 +49,7 @@ class _RuntimeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Runtime.Value
     RUNTIME_LITERT: _Runtime.ValueType  # 2
     RUNTIME_COREML: _Runtime.ValueType  # 3
     RUNTIME_EXECUTORCH: _Runtime.ValueType  # 4
+    RUNTIME_COREAI: _Runtime.ValueType  # 5
 
 class Runtime(_Runtime, metaclass=_RuntimeEnumTypeWrapper): ...
 
@@ -57,6 +58,7 @@ RUNTIME_ONNXRUNTIME: Runtime.ValueType  # 1
 RUNTIME_LITERT: Runtime.ValueType  # 2
 RUNTIME_COREML: Runtime.ValueType  # 3
 RUNTIME_EXECUTORCH: Runtime.ValueType  # 4
+RUNTIME_COREAI: Runtime.ValueType  # 5
 Global___Runtime: _TypeAlias = Runtime  # noqa: Y015
 
 class _ComputeUnit:

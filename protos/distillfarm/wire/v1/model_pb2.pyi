@@ -36,6 +36,7 @@ class _ModelFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelForm
     MODEL_FORMAT_COREML: _ModelFormat.ValueType  # 8
     MODEL_FORMAT_EXECUTORCH: _ModelFormat.ValueType  # 9
     MODEL_FORMAT_BUNDLE: _ModelFormat.ValueType  # 10
+    MODEL_FORMAT_COREAI: _ModelFormat.ValueType  # 11
 
 class ModelFormat(_ModelFormat, metaclass=_ModelFormatEnumTypeWrapper): ...
 
@@ -50,6 +51,7 @@ MODEL_FORMAT_SAVED_MODEL: ModelFormat.ValueType  # 7
 MODEL_FORMAT_COREML: ModelFormat.ValueType  # 8
 MODEL_FORMAT_EXECUTORCH: ModelFormat.ValueType  # 9
 MODEL_FORMAT_BUNDLE: ModelFormat.ValueType  # 10
+MODEL_FORMAT_COREAI: ModelFormat.ValueType  # 11
 Global___ModelFormat: _TypeAlias = ModelFormat  # noqa: Y015
 
 @_typing.final

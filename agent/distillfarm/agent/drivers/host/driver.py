@@ -17,7 +17,7 @@ from distillfarm.agent.drivers.probe import probe_targets
 from distillfarm.agent.protocols import Exit
 from distillfarm.agent.runners.program import APP
 from distillfarm.domain.errors import DeviceOffline, InvalidRequest
-from distillfarm.domain.hardware import DeviceInfo, Platform, parse_target
+from distillfarm.domain.hardware import DeviceInfo, Platform, Target, parse_target
 from distillfarm.sandbox import process
 from distillfarm.sandbox.limits import Limits
 
@@ -25,7 +25,7 @@ from distillfarm.sandbox.limits import Limits
 PROGRAMS: Mapping[str, Sequence[str]] = {
     APP: (sys.executable, "-I", "-m", "distillfarm.agent.program")
 }
-_TARGETS = tuple(
+TARGETS = tuple(
     map(parse_target, ("onnxruntime/cpu", "onnxruntime/xnnpack", "litert/xnnpack", "litert/none"))
 )
 _SCRATCH_BYTES = 256 * 2**20
@@ -69,7 +69,8 @@ class HostDriver:
     """A ``protocols.DeviceDriver`` for the computer that the agent runs on.
 
     ``folder`` is the driver's own. ``memory_bytes`` bounds one launch, by default half of the
-    computer's memory. ``programs`` are what ``launch`` can start, by name.
+    computer's memory. ``programs`` are what ``launch`` can start, by name. ``targets`` are tried by
+    ``probe``; nothing else is offered.
     """
 
     def __init__(
@@ -77,10 +78,12 @@ class HostDriver:
         folder: Path,
         memory_bytes: int | None = None,
         programs: Mapping[str, Sequence[str]] = PROGRAMS,
+        targets: Sequence[Target] = TARGETS,
     ) -> None:
         self._folder = folder
         self._memory_bytes = memory_bytes or psutil.virtual_memory().total // 2
         self._programs = programs
+        self._targets = targets
         self._running: list[HostRun] = []
 
     async def __aenter__(self) -> Self:
@@ -110,7 +113,7 @@ class HostDriver:
             os_build=facts.os_build(),
             cores=psutil.cpu_count() or 1,
             memory_bytes=psutil.virtual_memory().total,
-            runtimes=await probe_targets(self, _TARGETS),
+            runtimes=await probe_targets(self, self._targets),
         )
 
     async def push(self, source: Path, name: str) -> str:

@@ -34,7 +34,8 @@ from distillfarm.agent.program.order import Order
 from distillfarm.agent.runners import reports
 from distillfarm.agent.runners.program import APP
 from distillfarm.domain.errors import DeviceNotReady, DeviceOffline, InvalidRequest, MissingExtra
-from distillfarm.domain.hardware import DeviceInfo, Runtime, Target
+from distillfarm.domain.hardware import DeviceInfo, Runtime, RuntimeSupport, Target
+from distillfarm.profiles import support
 from distillfarm.profiles.catalog import shipped
 
 # What the app was told stays true for so long: less while the phone is hot, for it cools down.
@@ -142,10 +143,19 @@ class IosDriver:
             if info is None:
                 raise PhoneFault(self.serial, faults.UNKNOWN_MODEL, identity.product)
             with self._not_measuring():
-                runtimes = await probe_targets(self, self._targets)
+                runtimes = await self._supports(info)
             emulated = info.emulated or _is_stand_in(self._last)
             self._known = replace(info, runtimes=runtimes, emulated=emulated)
         return self._known
+
+    async def _supports(self, info: DeviceInfo) -> tuple[RuntimeSupport, ...]:
+        """What works; nothing is launched for what the phone's iOS is too old for."""
+        old = {each: support.too_old(info, each) or "" for each in self._targets}
+        tried = await probe_targets(self, [each for each, refusal in old.items() if not refusal])
+        return (
+            *tried,
+            *(RuntimeSupport(each, "", refusal) for each, refusal in old.items() if refusal),
+        )
 
     async def push(self, source: Path, name: str) -> str:
         """Send a file once; see ``files.Cache.push``."""

@@ -32,6 +32,10 @@ TARGETS = tuple(
             "coreml/cpu_and_gpu/gpu",
             "coreml/cpu_and_neural_engine/npu",
             "coreml/all/npu",
+            "coreai/cpu_only",
+            "coreai/prefer_gpu/gpu",
+            "coreai/prefer_neural_engine/npu",
+            "coreai/default/npu",
         ),
     )
 )

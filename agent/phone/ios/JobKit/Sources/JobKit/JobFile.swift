@@ -4,7 +4,7 @@ import Foundation
 
 /// The runtimes that a job can name, as `domain.hardware.Runtime` has them.
 public enum RuntimeName: String, Codable {
-    case onnxruntime, litert, coreml, executorch
+    case onnxruntime, litert, coreml, executorch, coreai
 }
 
 /// Which cold start a launch shows. The agent's third kind, `page_cache_dropped`, is not here:
@@ -24,9 +24,9 @@ public struct JobMistake: Error, Equatable {
 }
 
 /// One launch. `model`, `inputs` and `expected` are paths below `Documents`, the last two empty for
-/// made-up inputs and for no comparison. A Core ML model is the tar of its folder. The launch infers
-/// until `maxSamplingS` are over and `least` inferences timed, but no more than `iterations`; it tells
-/// `kept` samples at most.
+/// made-up inputs and for no comparison. A model of Core ML or Core AI is the tar of its folder. The
+/// launch infers until `maxSamplingS` are over and `least` inferences timed, but no more than
+/// `iterations`; it tells `kept` samples at most.
 public struct JobFile: Codable, Equatable {
     public static let currentFormat = 2
 

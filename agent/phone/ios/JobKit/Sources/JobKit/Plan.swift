@@ -6,13 +6,14 @@ public struct LaunchPlan: Equatable {
     public let emptiesCaches: Bool
     /// The model is compiled on the phone in this very launch.
     public let compiles: Bool
-    /// What the launch shows. A Core ML model that was never compiled here makes a first start,
-    /// whatever was asked for: the agent then launches again.
+    /// What the launch shows. A model of Core ML or Core AI that was never compiled here makes a first
+    /// start, whatever was asked for: the agent then launches again.
     public let coldStart: ColdStart
 
     public init(_ job: JobFile, keepsCompiledModel: Bool) {
         emptiesCaches = job.cold == .firstEver
-        compiles = job.runtime == .coreml && (emptiesCaches || !keepsCompiledModel)
+        let isCompiled = job.runtime == .coreml || job.runtime == .coreai
+        compiles = isCompiled && (emptiesCaches || !keepsCompiledModel)
         coldStart = compiles ? .firstEver : job.cold
     }
 }

@@ -96,13 +96,15 @@ final class LaunchTests: XCTestCase {
     }
 
     func testAModelThatWasNeverCompiledMakesAFirstStart() throws {
-        let place = GoldenFiles.folder.appendingPathComponent("job_coreml.json")
-        let text = try String(contentsOf: place, encoding: .utf8)
-            .replacingOccurrences(of: "first_ever", with: "new_process")
-        let job = try JobFile.read(Data(text.utf8))
-        XCTAssertEqual(LaunchPlan(job, keepsCompiledModel: true).coldStart, .newProcess)
-        XCTAssertEqual(LaunchPlan(job, keepsCompiledModel: false).coldStart, .firstEver)
-        XCTAssertFalse(LaunchPlan(job, keepsCompiledModel: false).emptiesCaches)
+        for golden in ["job_coreml", "job_coreai"] {
+            let place = GoldenFiles.folder.appendingPathComponent("\(golden).json")
+            let text = try String(contentsOf: place, encoding: .utf8)
+                .replacingOccurrences(of: "first_ever", with: "new_process")
+            let job = try JobFile.read(Data(text.utf8))
+            XCTAssertEqual(LaunchPlan(job, keepsCompiledModel: true).coldStart, .newProcess)
+            XCTAssertEqual(LaunchPlan(job, keepsCompiledModel: false).coldStart, .firstEver)
+            XCTAssertFalse(LaunchPlan(job, keepsCompiledModel: false).emptiesCaches)
+        }
     }
 }
 
