@@ -186,6 +186,7 @@ def _static_context(probed: Probed, sides: Sequence[Side]) -> dict[str, str]:
     told = {
         "os_build": info.os_build,
         "os_name": info.os_name,
+        "firmware": info.firmware,
         "device_model": info.model,
         "chipset": str(info.chipset),
         "platform": info.platform.value,

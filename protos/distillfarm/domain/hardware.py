@@ -142,6 +142,7 @@ class DeviceInfo:
     that of its platform (``ro.board.platform``), which several chipsets may share; both are empty
     where it has none. ``clusters`` are its cores by their highest clock, the slowest first.
     ``npu_libraries`` are the file names of vendor libraries for neural units that lie on it.
+    ``firmware`` is what lies below the system and is updated apart from it, as far as it tells.
     """
 
     serial: str
@@ -159,6 +160,7 @@ class DeviceInfo:
     clusters: tuple[Cluster, ...] = ()
     gpu: Gpu | None = None
     npu_libraries: tuple[str, ...] = ()
+    firmware: str = ""
 
 
 @dataclass(frozen=True)

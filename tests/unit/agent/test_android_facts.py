@@ -57,6 +57,20 @@ def test_build_and_abis_are_told_only_where_the_phone_tells_them() -> None:
     assert several.abis == ("arm64-v8a", "armeabi-v7a")
 
 
+def test_firmware_is_what_is_updated_apart_from_the_build() -> None:
+    told = facts.identity(
+        {
+            "ro.vendor.build.fingerprint": "google/husky/husky:14/AP1A/1:user/release-keys",
+            "ro.bootloader": "ripcurrent-14.1",
+            "gsm.version.baseband": "unknown",
+        }
+    )
+    assert told.firmware == (
+        "vendor google/husky/husky:14/AP1A/1:user/release-keys; bootloader ripcurrent-14.1"
+    )
+    assert facts.identity({}).firmware == ""
+
+
 def test_the_chipset_comes_from_the_first_property_that_says_something() -> None:
     known = {
         "ro.soc.model": "unknown",

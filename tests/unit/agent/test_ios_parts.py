@@ -176,3 +176,12 @@ def test_a_file_that_is_no_package_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"x")
     with pytest.raises(InvalidRequest, match=r"x\.ipa is no signed app"):
         read_package(path)
+
+
+def test_firmware_and_what_ios_keeps_to_itself_are_told() -> None:
+    info = device_info(identity(firmware="iBoot-10151.120", baseband="1.60.02"), 6, shipped())
+    assert info is not None
+    assert info.firmware == "iBoot-10151.120; baseband 1.60.02"
+    told = State(Condition(), COOL).context()
+    assert told["cpu_mhz"] == "iOS tells no clocks"
+    assert told["affinity"] == "iOS alone chooses the cores"

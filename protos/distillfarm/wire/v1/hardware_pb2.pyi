@@ -255,6 +255,7 @@ class DeviceInfo(_message.Message):
     CLUSTERS_FIELD_NUMBER: _builtins.int
     GPU_FIELD_NUMBER: _builtins.int
     NPU_LIBRARIES_FIELD_NUMBER: _builtins.int
+    FIRMWARE_FIELD_NUMBER: _builtins.int
     serial: _builtins.str
     platform: Global___Platform.ValueType
     model: _builtins.str
@@ -265,6 +266,7 @@ class DeviceInfo(_message.Message):
     emulated: _builtins.bool
     codename: _builtins.str
     board: _builtins.str
+    firmware: _builtins.str
     @_builtins.property
     def chipset(self) -> Global___Chipset: ...
     @_builtins.property
@@ -293,10 +295,11 @@ class DeviceInfo(_message.Message):
         clusters: _abc.Iterable[Global___Cluster] | None = ...,
         gpu: Global___Gpu | None = ...,
         npu_libraries: _abc.Iterable[_builtins.str] | None = ...,
+        firmware: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_gpu", b"_gpu", "chipset", b"chipset", "gpu", b"gpu"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gpu", b"_gpu", "board", b"board", "chipset", b"chipset", "clusters", b"clusters", "codename", b"codename", "cores", b"cores", "emulated", b"emulated", "gpu", b"gpu", "memory_bytes", b"memory_bytes", "model", b"model", "npu_libraries", b"npu_libraries", "os_build", b"os_build", "os_name", b"os_name", "platform", b"platform", "runtimes", b"runtimes", "serial", b"serial"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gpu", b"_gpu", "board", b"board", "chipset", b"chipset", "clusters", b"clusters", "codename", b"codename", "cores", b"cores", "emulated", b"emulated", "firmware", b"firmware", "gpu", b"gpu", "memory_bytes", b"memory_bytes", "model", b"model", "npu_libraries", b"npu_libraries", "os_build", b"os_build", "os_name", b"os_name", "platform", b"platform", "runtimes", b"runtimes", "serial", b"serial"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__gpu: _TypeAlias = _typing.Literal["gpu"]  # noqa: Y015
     _WhichOneofArgType__gpu: _TypeAlias = _typing.Literal["_gpu", b"_gpu"]  # noqa: Y015

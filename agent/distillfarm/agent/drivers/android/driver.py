@@ -115,7 +115,10 @@ class AndroidDriver:
     async def probe(self) -> DeviceInfo:
         """Read the facts and run a tiny model on every target that a phone may have."""
         info = await self._line.ask(commands.identify)
-        if self._known is None or self._known.os_build != info.os_build:
+        if self._known is None or (self._known.os_build, self._known.firmware) != (
+            info.os_build,
+            info.firmware,
+        ):
             runtimes = await probe_targets(self, self._targets)
             self._known = commands.with_runtimes(info, runtimes)
         return self._known

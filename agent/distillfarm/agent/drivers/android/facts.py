@@ -25,6 +25,12 @@ _MAXIMUM = re.compile(r"/cpu(\d+)/cpufreq/cpuinfo_max_freq:(\d+)\s*$", re.MULTIL
 _GLES = re.compile(r"^\s*GLES: ([^\n]+?), ([^,\n]+), (OpenGL ES [^\n]*)$", re.MULTILINE)
 _LIBRARY = re.compile(r"lib[\w.+-]+\.so")
 _CHIPSET_KEYS = ("ro.soc.model", "ro.hardware.chipname", "ro.chipname", "ro.board.platform")
+# The vendor's image with its drivers and libraries has a build of its own (Project Treble).
+_FIRMWARE = {
+    "vendor": "ro.vendor.build.fingerprint",
+    "bootloader": "ro.bootloader",
+    "baseband": "gsm.version.baseband",
+}
 # What Android's Build class says of a property that the maker left empty.
 _UNTOLD = ("", "unknown")
 _EMULATORS = ("goldfish", "ranchu", "cutf_cvm")
@@ -34,8 +40,8 @@ _EMULATORS = ("goldfish", "ranchu", "cutf_cvm")
 class Identity:
     """What a phone says of itself; an empty text is what it does not say.
 
-    ``fingerprint`` names the build: its change starts a new series of measurements. ``codename``
-    and ``board`` are as in ``DeviceInfo``.
+    ``fingerprint`` names the build: its change starts a new series of measurements. ``codename``,
+    ``board`` and ``firmware`` are as in ``DeviceInfo``.
     """
 
     model: str
@@ -47,6 +53,7 @@ class Identity:
     emulated: bool
     codename: str = ""
     board: str = ""
+    firmware: str = ""
 
 
 def properties(output: str) -> Mapping[str, str]:
@@ -71,6 +78,7 @@ def identity(known: Mapping[str, str]) -> Identity:
         emulated=_emulated(told),
         codename=told.get("ro.product.device", ""),
         board=told.get("ro.board.platform", ""),
+        firmware="; ".join(f"{name} {told[key]}" for name, key in _FIRMWARE.items() if key in told),
     )
 
 
@@ -142,6 +150,7 @@ def device_info(
         clusters=core_clusters,
         gpu=graphics,
         npu_libraries=neural_libraries,
+        firmware=told.firmware,
     )
 
 

@@ -22,7 +22,9 @@ _COMMANDS = (
     "settings get global airplane_mode_on; settings get global wifi_on",
     f"{_LOAD}; sleep {_LOOK_S}; {_LOAD}",
     readings.BOOT_COMMAND,
-    "cat /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq",
+    "cat /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq "
+    "/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor "
+    "/proc/self/status /proc/self/cpuset",
 )
 COMMAND = f"; echo {_MARK}; ".join(f"{{ {each}; }} 2>/dev/null" for each in _COMMANDS)
 # Kinds that tell how hot the whole phone is, the best first.
@@ -37,7 +39,8 @@ class State:
     """One look at a phone; what it does not tell is None or empty.
 
     ``busy_cores`` is how many cores worked while nothing of ours ran. ``awake`` is the screen's
-    state. ``radios`` says which are on.
+    state. ``radios`` says which are on. ``affinity`` are the cores on which programs of ours may
+    run, and their cpuset, in which Android puts what it wants to slow down.
     """
 
     battery: Battery | None
@@ -48,6 +51,8 @@ class State:
     busy_cores: float | None
     boot_id: str | None
     clocks_khz: tuple[int, ...]
+    governors: tuple[str, ...] = ()
+    affinity: str = ""
 
     @property
     def body_c(self) -> float | None:
@@ -69,6 +74,8 @@ class State:
             "busy_cores": UNREADABLE if self.busy_cores is None else f"{self.busy_cores:.1f}",
             "boot_id": self.boot_id or UNREADABLE,
             "cpu_mhz": " ".join(f"{khz / 1000:.0f}" for khz in self.clocks_khz) or UNREADABLE,
+            "cpu_governor": " ".join(sorted(set(self.governors))) or UNREADABLE,
+            "affinity": self.affinity or UNREADABLE,
             "power": "fed by " + ", ".join(self.battery.sources)
             if self.battery and self.battery.sources
             else "from the battery"
@@ -80,7 +87,7 @@ class State:
 def parse(output: str) -> State:
     """The state from the output of ``COMMAND``."""
     sections = [part.strip("\n") for part in output.split(_MARK)]
-    battery, thermal, zones, power, radios, load, boot, clocks = [*sections, *[""] * 8][:8]
+    battery, thermal, zones, power, radios, load, boot, cores = [*sections, *[""] * 8][:8]
     wakefulness = re.search(r"mWakefulness=(\w+)", power)
     return State(
         battery=readings.battery(battery),
@@ -90,7 +97,9 @@ def parse(output: str) -> State:
         radios=_radios(radios),
         busy_cores=busy_cores(load),
         boot_id=readings.boot_id(boot),
-        clocks_khz=tuple(int(line) for line in clocks.split() if line.isdecimal()),
+        clocks_khz=tuple(int(line) for line in cores.splitlines() if line.isdecimal()),
+        governors=tuple(re.findall(r"^[a-z_]+$", cores, re.MULTILINE)),
+        affinity=_affinity(cores),
     )
 
 
@@ -106,6 +115,14 @@ def busy_cores(output: str) -> float | None:
     ticks: list[int] = [later - earlier for earlier, later in zip(*looks, strict=True)][:8]
     busy = sum(count for index, count in enumerate(ticks) if index not in _IDLE)
     return max(0.0, busy / _TICKS_PER_S / (uptimes[1] - uptimes[0]))
+
+
+def _affinity(output: str) -> str:
+    """The cores, and the cpuset where the kernel has them, of a program of ours."""
+    cores = re.search(r"^Cpus_allowed_list:\s*(\S+)", output, re.MULTILINE)
+    cpuset = re.search(r"^/\S*\s*\Z", output, re.MULTILINE)
+    told = f"{cores[1]}" if cores else ""
+    return f"{told} in cpuset {cpuset[0].strip()}" if told and cpuset else told
 
 
 def _radios(output: str) -> str:

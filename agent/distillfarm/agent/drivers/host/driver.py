@@ -113,6 +113,7 @@ class HostDriver:
             os_build=facts.os_build(),
             cores=psutil.cpu_count() or 1,
             memory_bytes=psutil.virtual_memory().total,
+            firmware=facts.firmware(),
             runtimes=await probe_targets(self, self._targets),
         )
 

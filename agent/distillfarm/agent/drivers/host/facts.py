@@ -3,7 +3,7 @@
 import hashlib
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import psutil
@@ -67,18 +67,44 @@ def os_build() -> str:
     return f"{version} {platform.system()} {platform.release()}".strip()
 
 
+def firmware() -> str:
+    """The BIOS by version and date; empty where there is none to read, as in a container."""
+    told = (_text(Path(f"/sys/class/dmi/id/bios_{each}")) for each in ("version", "date"))
+    return " ".join(filter(None, told))
+
+
 def context() -> Mapping[str, str]:
-    """Load, clocks, temperature and memory now; what cannot be read says so."""
+    """Load, clocks, heat, cores and memory now; what cannot be read says so."""
     return {
         "load_average_1min": f"{os.getloadavg()[0]:.2f}",
         "cpu_mhz": _cpu_mhz(),
         "cpu_governor": _text(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"))
         or UNREADABLE,
         "temperature_c": _temperature_c(),
+        "throttled_times": _throttled_times(),
+        "affinity": ranges(os.sched_getaffinity(0)),
         "memory_available_bytes": str(psutil.virtual_memory().available),
         "boot_id": _text(Path("/proc/sys/kernel/random/boot_id")) or UNREADABLE,
         "power": _power(),
     }
+
+
+def ranges(cores: Iterable[int]) -> str:
+    """The numbers of cores as the kernel lists them, such as ``0-3,6``."""
+    spans: list[list[int]] = []
+    for core in sorted(cores):
+        if spans and core == spans[-1][-1] + 1:
+            spans[-1] = [spans[-1][0], core]
+        else:
+            spans.append([core])
+    return ",".join("-".join(map(str, span)) for span in spans)
+
+
+def _throttled_times() -> str:
+    """How often the cores slowed down for heat since the start; only some processors count it."""
+    places = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/core_throttle_count")
+    counts = [text for text in map(_text, places) if text.isdecimal()]
+    return str(sum(map(int, counts))) if counts else UNREADABLE
 
 
 def _cpu_mhz() -> str:

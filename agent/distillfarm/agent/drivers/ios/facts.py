@@ -29,6 +29,7 @@ def device_info(identity: Identity, cores: int, catalog: Catalog) -> DeviceInfo 
         emulated=identity.virtual,
         codename=identity.board,
         board=identity.platform,
+        firmware="; baseband ".join(filter(None, (identity.firmware, identity.baseband))),
     )
     phone, chipset = catalog.phone(told), catalog.chipset(told)
     if phone is None or chipset is None or not phone.memory_gb:

@@ -42,6 +42,8 @@ class Identity(msgspec.Struct, frozen=True):
     locked: bool | None = None
     developer_mode: bool | None = None
     virtual: bool = False
+    firmware: str = ""
+    baseband: str = ""
 
 
 class Identify(Question[Identity], frozen=True, tag="identify"):

@@ -45,6 +45,9 @@ class State:
             "locked": _word(phone.locked),
             "thermal_state": app.thermal.value if app else None,
             "low_power_mode": _word(app.low_power_mode) if app else None,
+            # Said, since a reader would look for it.
+            "cpu_mhz": "iOS tells no clocks",
+            "affinity": "iOS alone chooses the cores",
         }
         return {name: str(value) for name, value in told.items() if value is not None}
 

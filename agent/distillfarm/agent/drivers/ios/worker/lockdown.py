@@ -59,6 +59,8 @@ async def identify(udid: str) -> Identity:
             paired=paired,
             locked=await _value(client, "", "PasswordProtected") if paired else None,
             developer_mode=await client.get_developer_mode_status() if paired else None,
+            firmware=str(told.get("FirmwareVersion", "")),
+            baseband=str(told.get("BasebandVersion", "")),
             virtual=bool(told.get("IsVirtualDevice"))
             or str(told.get("ProductType", "")).startswith(_VIRTUAL),
         )
