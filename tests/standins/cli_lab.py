@@ -7,17 +7,19 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
+import farm_samples as samples
 from farm_samples import DIGEST, LITERT, ONNX, launch, study_spec
 from made_trials import exported_of, looked_into, make_trial
 from typer.testing import Result
 
-from distillfarm.domain.errors import NotFound, Unavailable
+from distillfarm.client.comparing import Compared
+from distillfarm.domain.errors import InvalidRequest, NotFound, Unavailable
 from distillfarm.domain.hardware import Device, DeviceStatus, Target, matches
 from distillfarm.domain.interval import Interval
-from distillfarm.domain.job import Job, JobRequest, JobState, MeasureSpec
-from distillfarm.domain.measurement import Energy, Measurement, Outcome, Summary
+from distillfarm.domain.job import Job, JobRequest, JobState, Lease, MeasureSpec
+from distillfarm.domain.measurement import Comparison, Energy, Measurement, Outcome, Summary
 from distillfarm.domain.model import ArtifactRef, ModelFormat
 from distillfarm.domain.recipe import parse_recipe
 from distillfarm.domain.study import (
@@ -34,6 +36,10 @@ from distillfarm.domain.study import (
     Verdict,
 )
 from distillfarm.domain.variant import Candidate, Refusal
+
+LEASE = Lease("job-1", "device-1", "agent-1", 1, 0.0)
+OWN_NS = [1_000_000 + 3_000 * number for number in range(12)]
+OTHER_NS = [2 * each for each in OWN_NS]
 
 Run = Callable[..., Result]
 """Runs the command line with these arguments."""
@@ -117,6 +123,9 @@ class Lab:
     released: DeviceStatus = DeviceStatus.IDLE
     fellings: dict[str, int] = field(default_factory=dict)
     more: dict[str, object] = field(default_factory=dict)
+    summary: dict[str, object] = field(default_factory=dict)
+    compared: list[tuple[Any, ...]] = field(default_factory=list)
+    found: tuple[Comparison, ...] = ()
 
 
 class StandinClient:
@@ -196,7 +205,30 @@ class StandinClient:
         )  # fmt: skip
         measurement = replace(measurement, **self.lab.more)  # type: ignore[arg-type]
         numbers = good and not measurement.emulated and bool(measurement.launches)
-        return measurement, summary() if numbers else None
+        changed = replace(summary(), **self.lab.summary)  # type: ignore[arg-type]
+        return measurement, changed if numbers else None
+
+    async def compare(
+        self,
+        first: Path | str,
+        second: Path | str,
+        target: Target,
+        selector: str,
+        spec: MeasureSpec,
+        *,
+        second_target: Target,
+        on_progress: Callable[[Job], None],
+    ) -> Compared:
+        self.lab.compared.append((first, second, target, second_target, selector, spec))
+        raced = replace(samples.raced(LEASE, OWN_NS, OTHER_NS), **self.lab.more)  # type: ignore[arg-type]
+        return Compared(raced, summary(), None, summary(), self.lab.found)
+
+    async def compare_measurements(self, first_id: str, second_id: str) -> Compared:
+        if not self.lab.found:
+            raise InvalidRequest(f"{first_id} and {second_id} cannot be compared: other chipset")
+        self.lab.compared.append((first_id, second_id))
+        taken = samples.measurement(LEASE)
+        return Compared(taken, summary(), taken, summary(), self.lab.found)
 
     async def create_study(self, spec: StudySpec, idempotency_key: str) -> Study:
         self.lab.keys.append(idempotency_key)

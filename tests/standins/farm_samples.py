@@ -1,5 +1,8 @@
 """Made-up devices, jobs, results and studies for tests and benchmarks of the controller."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from distillfarm.domain.agent import JobResult
 from distillfarm.domain.hardware import (
     Chipset,
@@ -17,6 +20,7 @@ from distillfarm.domain.measurement import (
     Measurement,
     MemoryReading,
     Outcome,
+    RivalRun,
 )
 from distillfarm.domain.model import ArtifactRef, Dataset, ModelFormat, SourceModel
 from distillfarm.domain.study import Bound, Metric, Sla, StudySpec
@@ -24,6 +28,7 @@ from distillfarm.domain.study import Bound, Metric, Sla, StudySpec
 ONNX = Target(Runtime.ONNXRUNTIME, "cpu", ComputeUnit.CPU)
 LITERT = Target(Runtime.LITERT, "xnnpack", ComputeUnit.CPU)
 DIGEST = "sha256:" + "0" * 64
+OTHER_DIGEST = "sha256:" + "1" * 64
 
 
 def device_info(
@@ -103,6 +108,15 @@ def measurement(
         started_at_s,
         1.0,
     )
+
+
+def raced(
+    lease: Lease, own_ns: Sequence[int], other_ns: Sequence[int], other: Target = ONNX
+) -> Measurement:
+    """What the device reports of a job with a rival: the warm latency of each one's launches."""
+    rival = RivalRun(OTHER_DIGEST, other, Outcome.OK, "", tuple(map(launch, other_ns)))
+    taken = measurement(lease, launches=tuple(map(launch, own_ns)))
+    return replace(taken, rival=rival)
 
 
 def result(lease: Lease) -> JobResult:

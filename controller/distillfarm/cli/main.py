@@ -7,6 +7,7 @@ import typer
 
 from distillfarm.cli import (
     bundles,
+    comparing,
     demonstration,
     devices,
     doctor,
@@ -64,6 +65,7 @@ app.command()(demonstration.demo)
 app.command()(up.up)
 app.add_typer(studies.app, name="study")
 app.command()(measuring.measure)
+app.command()(comparing.compare)
 app.command("inspect")(inspection.inspect_model)
 app.add_typer(devices.app, name="devices")
 app.add_typer(profiles.app, name="profiles")

@@ -2,14 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from distillfarm.cli import formats
 from distillfarm.cli.console import harmless, row, table
-from distillfarm.cli.study_results import spark
+from distillfarm.cli.pictures import crowd, spark
+from distillfarm.controller.fates import UNSTABLE
+from distillfarm.controller.remarks import course, remarks
 from distillfarm.domain.interval import Interval
+from distillfarm.domain.job import Mode
 from distillfarm.domain.measurement import Launch, Measurement, Series, Summary, ToolRun
+from distillfarm.statistics.summary import launch_values
+
+_MOST_COURSES = 10
+_COURSE_PARTS = 40
 
 _EMULATED = (
     "EMULATED: what an emulated device takes says nothing of a real one, so no number is shown; "
@@ -36,11 +43,9 @@ def measurement_tables(
     if not measurement.emulated:
         yield _line(formats.energy_line(measurement.energy))
     if summary is not None and not summary.stable:
-        unstable = (
-            f"UNSTABLE: medians of launches differ by {summary.launch_cv:.0%}; "
-            "quiet the device or use more --launches"
+        yield _line(
+            f"{UNSTABLE}: {summary.instability}; quiet the device, or measure more", "yellow"
         )
-        yield _line(unstable, "yellow")
 
 
 def _outcome(measurement: Measurement) -> str:
@@ -50,6 +55,9 @@ def _outcome(measurement: Measurement) -> str:
 def _numbers(measurement: Measurement, summary: Summary | None) -> Iterator[RenderableType]:
     if measurement.launches:
         yield from (Text(), _quantities(measurement.launches, summary))
+        yield from (Text(), _pictures(measurement)) if summary is not None else ()
+        for fact, value in remarks(measurement, summary):
+            yield _line(f"{fact}: {value}")
     for run in measurement.tool_runs[:1]:
         yield from (Text(), _told(run, len(measurement.tool_runs)))
     if measurement.series:
@@ -90,16 +98,21 @@ def _series(series: Sequence[Series]) -> RenderableType:
 
 
 def _quantities(launches: Sequence[Launch], summary: Summary | None) -> RenderableType:
-    iterations = sum(len(launch.samples_ns) for launch in launches)
+    iterations = sum(each.inferences or len(each.samples_ns) for each in launches)
     made = table(
         f"{len(launches)} launches, {iterations} timed inferences; [] is the 95 % interval",
         "quantity",
         "value",
     )
     if summary is not None:
-        for quantity, interval in _latencies(summary):
+        for quantity, interval in _starts(summary):
             row(made, quantity, f"{formats.with_interval(interval)} ms")
-        row(made, "warm MAD", f"{formats.number(summary.warm_mad_ms)} ms")
+        for quantity, interval in _warm(summary):
+            # A number would be taken for one whatever is said of it below.
+            told = f"{formats.with_interval(interval)} ms" if summary.stable else UNSTABLE
+            row(made, quantity, told, style="" if summary.stable else "yellow")
+        if summary.stable:
+            row(made, "warm MAD", f"{formats.number(summary.warm_mad_ms)} ms")
         row(made, "spread of launch medians", f"{summary.launch_cv:.1%}")
     memory = launches[-1].memory
     row(made, f"{memory.peak_method} with the runtime", formats.byte_count(memory.baseline_bytes))
@@ -134,11 +147,41 @@ def _facts(launches: Sequence[Launch]) -> Iterator[tuple[str, str]]:
     yield "largest error", f"{max(errors):.3g}" if errors else "not compared"
 
 
-def _latencies(summary: Summary) -> tuple[tuple[str, Interval], ...]:
+def _pictures(measurement: Measurement) -> RenderableType:
+    """Where the launches lie, and for long modes how each of them went."""
+    values = launch_values(measurement.launches)
+    made = table("Every launch", "quantity", "from", "to")
+    made.add_column("higher: more launches")
+    for quantity, of in (("warm p50", values.warm_p50_ms), ("load", values.load_ms)):
+        ends = (f"{formats.number(each)} ms" for each in (min(of), max(of)))
+        row(made, quantity, *ends, crowd(of, min(of), max(of)))
+    if measurement.spec.mode is Mode.BURST:
+        return made
+    return Group(made, Text(), _courses(measurement.launches))
+
+
+def _courses(launches: Sequence[Launch]) -> RenderableType:
+    made = table("Latency over time", "launch", "over", "lowest", "highest")
+    made.add_column("course")
+    for number, launch in enumerate(launches[:_MOST_COURSES], 1):
+        seen = course(launch, _COURSE_PARTS)
+        values = [value for _, value in seen]
+        ends = (f"{formats.number(each)} ms" for each in (min(values), max(values)))
+        span_s = launch.sampling_s or 2 * seen[-1][0] - seen[0][0]
+        row(made, str(number), f"{span_s:.0f} s", *ends, spark(values))
+    return made
+
+
+def _starts(summary: Summary) -> tuple[tuple[str, Interval], ...]:
     return (
         ("cold start, launch to first output", summary.cold_ms),
         ("load and compile", summary.load_ms),
         ("first inference", summary.first_inference_ms),
+    )
+
+
+def _warm(summary: Summary) -> tuple[tuple[str, Interval], ...]:
+    return (
         ("warm p50", summary.warm_p50_ms),
         ("warm p90", summary.warm_p90_ms),
         ("warm p99", summary.warm_p99_ms),

@@ -35,26 +35,39 @@ class Connection:
 
 
 def with_connection(command: Callable[..., None]) -> Callable[..., None]:
-    """Give ``command`` the options that say how to reach the controller, as ``connection``.
+    """Give ``command`` the options that say how to reach the controller, as ``connection``."""
+    return with_options(command, "connection", _connection_options, _connection)
 
-    Typer reads options from a signature, so this one is made: the command's own without
-    ``connection``, and the four options.
+
+def with_options(
+    command: Callable[..., None],
+    name: str,
+    declared: Callable[..., None],
+    make: Callable[..., object],
+) -> Callable[..., None]:
+    """``command`` with the options of ``declared`` in place of its parameter ``name``.
+
+    Typer reads options from a signature, so this one is made: the command's own without ``name``,
+    and the options, of whose values ``make`` makes the argument.
     """
+    added = inspect.signature(declared).parameters
 
     @functools.wraps(command)
-    def wrapped(
-        *, controller: str, token: str, ca: Path | None, state_dir: Path, **own: object
-    ) -> None:
-        command(connection=Connection(controller, token, ca, state_dir), **own)
+    def wrapped(**given: object) -> None:
+        values = {each: given.pop(each) for each in added}
+        command(**given, **{name: make(**values)})
 
     own = inspect.signature(command).parameters.values()
     hints = typing.get_type_hints(command, include_extras=True)
-    added = inspect.signature(_connection_options).parameters.values()
-    parameters = [each for each in (*own, *added) if each.name != "connection"]
-    hints |= typing.get_type_hints(_connection_options, include_extras=True)
+    hints |= typing.get_type_hints(declared, include_extras=True)
+    parameters = [each for each in (*own, *added.values()) if each.name != name]
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {each.name: hints[each.name] for each in parameters}
     return wrapped
+
+
+def _connection(*, controller: str, token: str, ca: Path | None, state_dir: Path) -> Connection:
+    return Connection(controller, token, ca, state_dir)
 
 
 def _connection_options(

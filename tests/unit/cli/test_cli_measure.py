@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,14 +9,17 @@ from farm_samples import DIGEST, launch
 
 from distillfarm.cli.measuring import Measured
 from distillfarm.domain.hardware import parse_target
-from distillfarm.domain.job import ColdStart
+from distillfarm.domain.job import ColdStart, Mode
 from distillfarm.domain.measurement import (
     Energy,
     Outcome,
+    Peak,
     Placement,
     Reported,
     Series,
     SeriesPoint,
+    Stop,
+    Sustained,
     ToolRun,
 )
 
@@ -90,6 +94,11 @@ def warming() -> Series:
     return Series("temperature", "°C", "dumpsys thermalservice", points)
 
 
+def throttling() -> Series:
+    points = (SeriesPoint(10.0, 0.0), SeriesPoint(30.0, 3.0), SeriesPoint(40.0, 1.0))
+    return Series("throttling", "level", "thermal status", points)
+
+
 def test_what_meters_saw_is_shown_with_how_far_to_trust_it(
     lab: Lab, run_cli: Run, model: str
 ) -> None:
@@ -139,3 +148,77 @@ def test_an_emulated_device_s_times_are_not_shown(lab: Lab, run_cli: Run, model:
     for number in ("warm", " ms", "MB", "°C", "mJ", "VmHWM"):
         assert number not in result.stdout
     assert "placement" in result.stdout
+
+
+def test_modes_and_stopping_become_the_spec(lab: Lab, run_cli: Run, model: str) -> None:
+    options = "--mode sustained --duration 30 --cooldown 5 --max-launches 60 --width 0.05"
+    options += " --budget 120"
+    result = run_cli("measure", model, "--runtime", "onnxruntime", *options.split())
+    assert result.exit_code == 0
+    spec = lab.measured[0][2]
+    assert (spec.mode, spec.duration_s, spec.cooldown_s) == (Mode.SUSTAINED, 30.0, 5.0)
+    assert (spec.max_launches, spec.width, spec.budget_s) == (60, 0.05, 120.0)
+
+
+def test_sustained_lasts_ten_minutes_unless_told(lab: Lab, run_cli: Run, model: str) -> None:
+    run_cli("measure", model, "--runtime", "onnxruntime", "--mode", "sustained")
+    assert lab.measured[0][2].duration_s == 600.0
+
+
+def test_it_says_why_it_stopped_where_launches_gather_and_how_they_drift(
+    lab: Lab, run_cli: Run, model: str
+) -> None:
+    lab.more = {"stop": Stop.WIDTH, "series": (throttling(),)}
+    peaks = (Peak(31.0, 0.6), Peak(50.0, 0.4))
+    lab.summary = {"load_peaks": peaks, "drift": 0.04, "drifting": 2, "minimum_effect": 0.1}
+    options = ("--max-launches", "60", "--width", "0.05")
+    shown = run_cli("measure", model, "--runtime", "onnxruntime", *options).stdout
+    for text in (
+        "stopped: the intervals of p50 and p90 are as narrow as asked for, 5.0%",
+        "load: launches gather around: 31.0 ms (60%) and 50.0 ms (40%)",
+        "inside a launch: 2 of 3 launches drift; the typical one is 4.0% slower at its end",
+        "throttling: severe after 20 s",
+        "smallest difference: 10%",
+    ):
+        assert text in shown
+
+
+def test_unstable_is_shown_with_its_reason_instead_of_warm_numbers(
+    lab: Lab, run_cli: Run, model: str
+) -> None:
+    lab.summary = {"stable": False, "instability": "launches differ by 31.0%"}
+    shown = run_cli("measure", model, "--runtime", "onnxruntime").stdout
+    warm = [line for line in shown.splitlines() if re.match(r"warm p\d\d ", line)]
+    assert [line.split()[2] for line in warm if "UNSTABLE" in line] == ["UNSTABLE"] * 3
+    assert "UNSTABLE: launches differ by 31.0%; quiet the device, or measure more" in shown
+    assert "warm MAD" not in shown
+
+
+def test_a_launch_without_rest_is_drawn_over_its_time(lab: Lab, run_cli: Run, model: str) -> None:
+    hot = tuple(1_000_000 + 10_000 * number for number in range(100))
+    lab.more = {"launches": (replace(launch(), samples_ns=hot, inferences=5000, sampling_s=30.0),)}
+    lab.summary = {"sustained": Sustained(1.0, 2.0, 3.5)}
+    options = ("--mode", "sustained", "--duration", "30")
+    shown = run_cli("measure", model, "--runtime", "onnxruntime", *options).stdout
+    assert "without rest: 1.00 ms at first, 2.00 ms at last (+100%); 10 % slower for good" in shown
+    (line,) = (each for each in shown.splitlines() if "30 s" in each)
+    assert "▁▁" in line
+    assert line.rstrip().endswith("█")
+    assert "5000 timed inferences" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("--width 0.05", "--width and --budget need --max-launches"),
+        ("--duration 5", "--duration is for --mode sustained or single-stream"),
+        ("--mode fast", "fast"),
+    ],
+)
+def test_options_that_say_nothing_together_are_refused(
+    lab: Lab, run_cli: Run, model: str, options: str, reason: str
+) -> None:
+    result = run_cli("measure", model, "--runtime", "onnxruntime", *options.split())
+    assert result.exit_code == 1
+    assert reason in result.stderr
+    assert lab.measured == []

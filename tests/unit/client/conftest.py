@@ -14,6 +14,7 @@ import pytest
 from distillfarm.domain.errors import FarmError, NotFound
 from distillfarm.domain.hardware import Device, DeviceStatus
 from distillfarm.domain.job import Job, JobRequest, JobState, Lease
+from distillfarm.domain.measurement import Comparison, Measurement
 from distillfarm.domain.study import MatrixCell, Study, StudyEvent, StudySpec, StudyState, Trial
 from distillfarm.wire.blobs import LocalBlobs, service
 from distillfarm.wire.convert import from_message, to_message
@@ -46,6 +47,8 @@ class Lab(
         self.events: list[StudyEvent] = []
         self.trials: list[Trial] = []
         self.cells: list[MatrixCell] = []
+        self.taken: Measurement | None = None
+        self.shown: tuple[Comparison, ...] = ()
         self.failures: list[FarmError] = []
         self.calls: Counter[str] = Counter()
         self.changed = asyncio.Event()
@@ -180,8 +183,17 @@ class Lab(
         self, request: pb.GetMeasurementRequest, context: Any
     ) -> pb.GetMeasurementReply:
         lease = Lease("job-1", "d1", "a1", int(request.measurement_id), 0.0)
-        found = to_message(farm_samples.measurement(lease), measurement_pb2.Measurement)
-        return pb.GetMeasurementReply(measurement=found)
+        taken = self.taken or farm_samples.measurement(lease)
+        found = to_message(taken, measurement_pb2.Measurement)
+        shown = [to_message(each, measurement_pb2.Comparison) for each in self.shown]
+        return pb.GetMeasurementReply(measurement=found, comparisons=shown)
+
+    async def CompareMeasurements(
+        self, request: pb.CompareMeasurementsRequest, context: Any
+    ) -> pb.CompareMeasurementsReply:
+        self._called(f"CompareMeasurements {request.first_id} {request.second_id}")
+        shown = [to_message(each, measurement_pb2.Comparison) for each in self.shown]
+        return pb.CompareMeasurementsReply(comparisons=shown)
 
     async def CreateStudy(self, request: pb.CreateStudyRequest, context: Any) -> study_pb2.Study:
         spec = from_message(request.spec, StudySpec)

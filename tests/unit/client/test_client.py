@@ -23,7 +23,9 @@ from distillfarm.domain.errors import (
 )
 from distillfarm.domain.hardware import DeviceStatus
 from distillfarm.domain.ids import digest_bytes
-from distillfarm.domain.job import Job, JobState
+from distillfarm.domain.interval import Interval
+from distillfarm.domain.job import Job, JobState, Lease, MeasureSpec
+from distillfarm.domain.measurement import Comparison, Finding, Outcome
 from distillfarm.domain.model import ModelFormat
 from distillfarm.domain.study import MatrixCell, StudyState
 
@@ -313,6 +315,66 @@ async def test_an_error_while_showing_progress_cancels_the_job(
     with pytest.raises(ValueError, match="no terminal"):
         await client.measure(model, farm_samples.ONNX, on_progress=show)
     assert lab.jobs["job-1"].state is JobState.CANCELLED
+
+
+FASTER = Comparison(
+    "warm_p50", Finding.FASTER, Interval(0.8, 0.7, 0.9), 12, interleaved=True, minimum_effect=0.15
+)
+
+
+async def test_two_models_are_one_job_and_both_sides_come_back(
+    lab: Any, client: Client, model: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.tflite"
+    other.write_bytes(b"another model")
+    spec = MeasureSpec(launches=12, inputs_digest=farm_samples.DIGEST, tolerance=0.1)
+    comparing = asyncio.create_task(
+        client.compare(
+            model, other, farm_samples.ONNX, "id=d1", spec, second_target=farm_samples.LITERT
+        )
+    )
+    await soon(lab.watched)
+    (job,) = lab.jobs.values()
+    rival = job.request.rival
+    assert (job.request.artifact.name, job.request.target) == ("model.onnx", farm_samples.ONNX)
+    assert (rival.artifact.name, rival.target) == ("other.tflite", farm_samples.LITERT)
+    assert rival.artifact.format is ModelFormat.TFLITE
+    assert (rival.inputs_digest, rival.tolerance) == (farm_samples.DIGEST, 0.1)
+    lease = Lease("job-1", "d1", "a1", 7, 0.0)
+    lab.taken = farm_samples.raced(lease, [10, 11], [8, 9], farm_samples.LITERT)
+    lab.shown = (FASTER,)
+    lab.change(job.job_id, JobState.DONE, measurement_id="7")
+    compared = await asyncio.wait_for(comparing, 10)
+    assert compared.comparisons == (FASTER,)
+    assert compared.second is None
+    assert [each.target for each in compared.sides] == [farm_samples.ONNX, farm_samples.LITERT]
+    assert [each.launches[0].samples_ns[0] for each in compared.sides] == [10, 8]
+
+
+async def test_a_digest_stands_for_a_file_that_the_controller_has(
+    lab: Any, client: Client, model: Path
+) -> None:
+    digest, size = await client.upload(model)
+    comparing = asyncio.create_task(client.compare(digest, digest, farm_samples.ONNX))
+    await soon(lab.watched)
+    (job,) = lab.jobs.values()
+    assert (job.request.artifact.digest, job.request.artifact.size_bytes) == (digest, size)
+    comparing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await comparing
+    with pytest.raises(NotFound, match="give its file"):
+        await client.compare(farm_samples.DIGEST, digest, farm_samples.ONNX)
+
+
+async def test_measurements_are_compared_by_the_controller(lab: Any, client: Client) -> None:
+    lab.shown = (FASTER,)
+    compared = await client.compare_measurements("3", "4")
+    assert lab.calls["CompareMeasurements 3 4"] == 1
+    assert compared.comparisons == (FASTER,)
+    assert compared.second is not None
+    ids = [compared.first.measurement_id, compared.second.measurement_id]
+    assert ids == ["measurement-d1-3", "measurement-d1-4"]
+    assert [each.outcome for each in compared.sides] == [Outcome.OK, Outcome.OK]
 
 
 async def test_trials_are_whole_even_when_their_stream_is_cut(lab: Any, client: Client) -> None:

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from simulated_agent import SimulatedAgent
 
-from distillfarm.domain.agent import Assign, HealthReport
+from distillfarm.domain.agent import Assign, HealthReport, JobResult
 from distillfarm.domain.errors import (
     AlreadyExists,
     FarmError,
@@ -26,6 +26,7 @@ from distillfarm.domain.errors import (
 from distillfarm.domain.hardware import DeviceHealth
 from distillfarm.domain.ids import derived_id
 from distillfarm.domain.job import JobRequest, MeasureSpec, Mode, Rival
+from distillfarm.domain.measurement import Comparison, Finding
 from distillfarm.domain.recipe import parse_recipe
 from distillfarm.domain.study import Budget, Study, StudySpec, StudyState
 from distillfarm.wire.convert import from_message, to_message
@@ -124,6 +125,47 @@ async def test_a_job_with_a_rival_and_a_mode_is_kept_whole(farm: Farm) -> None:
     await submit(farm, asked)
     (job,) = farm.store.jobs()
     assert job.request == asked
+
+
+def measured(farm: Farm, key: str, **more: object) -> str:
+    """A measurement that the store took; gives its id."""
+    job = farm.store.submit(samples.request(key), 0.0)
+    (device, *_) = farm.store.devices() or farm.store.report_devices(
+        "agent-1", [samples.device_info()], 0.0
+    )
+    (lease,) = farm.store.grant([(job.job_id, device.device_id)], 0.0, 30.0)
+    raced = samples.raced(lease, [10**6] * 9, [2 * 10**6] * 9)
+    taken = replace(raced, **more)  # type: ignore[arg-type]
+    farm.store.finish(JobResult(lease, taken), 0.0, 3)
+    return taken.measurement_id
+
+
+async def compare(farm: Farm, first_id: str, second_id: str) -> list[Comparison]:
+    request = pb.CompareMeasurementsRequest(first_id=first_id, second_id=second_id)
+    with domain_errors(farm.address):
+        reply = await JobsStub(farm.channel).CompareMeasurements(request)
+    return [from_message(each, Comparison) for each in reply.comparisons]
+
+
+async def test_a_measurement_with_a_rival_comes_with_their_comparison(farm: Farm) -> None:
+    request = pb.GetMeasurementRequest(measurement_id=measured(farm, "key"))
+    reply = await JobsStub(farm.channel).GetMeasurement(request)
+    found = [from_message(each, Comparison) for each in reply.comparisons]
+    assert (found[0].metric, found[0].finding) == ("warm_p50", Finding.SLOWER)
+    assert reply.summary.warm_p50_ms.value == pytest.approx(1.0)
+    assert reply.rival_summary.warm_p50_ms.value == pytest.approx(2.0)
+
+
+async def test_measurements_taken_apart_are_compared_or_refused_in_a_line(farm: Farm) -> None:
+    slow = tuple(samples.launch(2 * 10**6) for _ in range(9))
+    first, second = measured(farm, "one"), measured(farm, "two", launches=slow, rival=None)
+    other = measured(farm, "three", spec=MeasureSpec(threads=4))
+    found = await compare(farm, first, second)
+    assert (found[0].finding, found[0].interleaved) == (Finding.SLOWER, False)
+    with pytest.raises(InvalidRequest, match="measured with different threads"):
+        await compare(farm, first, other)
+    with pytest.raises(NotFound, match="measurement-0"):
+        await compare(farm, first, "measurement-0")
 
 
 async def test_a_job_whose_artifact_is_not_here_is_refused(farm: Farm) -> None:

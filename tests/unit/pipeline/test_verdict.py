@@ -82,7 +82,7 @@ def test_looking_after_every_launch_keeps_the_rate_of_false_passes() -> None:
     generator = np.random.default_rng(6)
     false_passes = 0
     for _ in range(200):
-        launches = generator.lognormal(np.log(10.05), 0.05, 40)
+        launches = generator.lognormal(np.log(10.05), 0.05, 40).tolist()
         looks = (judged(launches[:count]).verdict for count in range(5, 41))
         false_passes += Verdict.PASS in looks
     assert false_passes <= 6  # 1 % of 200, and the chance that more happen is 0.5 %

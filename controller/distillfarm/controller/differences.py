@@ -1,0 +1,50 @@
+"""A comparison in words, the same in every display; pure."""
+
+from collections.abc import Sequence
+
+from distillfarm.controller.comparing import LOAD
+from distillfarm.domain.measurement import Comparison, Finding
+from distillfarm.domain.study import Metric
+
+TITLES = {
+    Metric.WARM_P50.value: "warm p50",
+    Metric.WARM_P90.value: "warm p90",
+    Metric.COLD.value: "cold start",
+    LOAD: "load and compile",
+    Metric.PEAK_MEMORY.value: "peak memory",
+}
+_TIMES = {Finding.FASTER: "FASTER", Finding.SLOWER: "SLOWER"}
+_AMOUNTS = {Finding.FASTER: "LESS", Finding.SLOWER: "MORE"}
+
+
+def found(comparison: Comparison) -> str:
+    """``FASTER``, ``SLOWER``, ``LESS``, ``MORE`` or ``no difference shown``."""
+    words = _AMOUNTS if comparison.metric == Metric.PEAK_MEMORY.value else _TIMES
+    return words.get(comparison.finding, "no difference shown")
+
+
+def by_how_much(comparison: Comparison) -> str:
+    """``-20.1 % [-23.0, -17.2]``: so much more than the first takes the second, with interval."""
+    ratio = comparison.ratio
+    ends = f"[{_change(ratio.low)}, {_change(ratio.high)}]" if ratio.bounded else "[?]"
+    return f"{_change(ratio.value)} % {ends}"
+
+
+def what_would_tell(comparison: Comparison) -> str:
+    """How many more launches would probably show the difference seen, or why there is none."""
+    more = comparison.more_launches
+    would = f"about {more} more launches of each would probably show it" if more else ""
+    return "; ".join(filter(None, (comparison.reason, would)))
+
+
+def verdict(comparisons: Sequence[Comparison]) -> str:
+    """The one line on the latency of the second against the first."""
+    for metric in (Metric.WARM_P50, Metric.WARM_P90):
+        for each in comparisons:
+            if each.metric == metric.value and each.finding is not Finding.NO_DIFFERENCE:
+                return f"{found(each)}, {TITLES[each.metric]} {by_how_much(each)}"
+    return "no difference shown in warm latency" if comparisons else ""
+
+
+def _change(ratio: float) -> str:
+    return f"{(ratio - 1) * 100:+.1f}"
