@@ -52,22 +52,35 @@ class Shop:
         return self.work.export(variant, where, self.dataset, teacher, 0)
 
 
-def opened(folder: Path, data: Path, limits: GateLimits | None = None) -> Shop:
-    blobs = LocalBlobs(folder / "blobs")
+def opened(
+    folder: Path, data: Path, limits: GateLimits | None = None, blobs: LocalBlobs | None = None
+) -> Shop:
+    blobs = blobs or LocalBlobs(folder / "blobs")
     work = Workshop(blobs, folder / "work", Limits(), gate_limits=limits)
     return Shop(folder, blobs, work, Dataset(blobs.put_file(data)))
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> LocalBlobs:
+    return LocalBlobs(tmp_path_factory.mktemp("files"))
+
+
 @pytest.fixture
-def shop(image_problem: tiny_models.Problem, tmp_path: Path) -> Iterator[Shop]:
-    shop = opened(tmp_path, image_problem.data)
+def shop(image_problem: tiny_models.Problem, files: LocalBlobs, tmp_path: Path) -> Iterator[Shop]:
+    shop = opened(tmp_path, image_problem.data, blobs=files)
     yield shop
     left = sorted(each.name for each in (tmp_path / "work").iterdir())
     assert left == ["cache", "unfinished"], "scratch left behind"
 
 
-@pytest.fixture
-def teacher(shop: Shop, image_problem: tiny_models.Problem) -> Variant:
+@pytest.fixture(scope="module")
+def teacher(
+    image_problem: tiny_models.Problem,
+    files: LocalBlobs,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Variant:
+    """Read once: no test changes it."""
+    shop = opened(tmp_path_factory.mktemp("ingest"), image_problem.data, blobs=files)
     source = shop.source(image_problem.model.path, ModelFormat.TORCH_MODULE)
     return shop.work.ingest(source, shop.dataset)
 
