@@ -16,18 +16,17 @@ from distillfarm.cli.job_progress import JobProgress
 from distillfarm.cli.measuring import require_fitting, runtime_of
 from distillfarm.cli.options import Connection, JsonOption, with_connection
 from distillfarm.cli.spec_options import How, with_spec
+from distillfarm.controller.differences import LATENCIES
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import Target, parse_target
 from distillfarm.domain.ids import is_digest
 from distillfarm.domain.measurement import Finding
-from distillfarm.domain.study import Metric
 
 if TYPE_CHECKING:
     from distillfarm.client.comparing import Compared
 
 _LAUNCHES = 12
 _MEASUREMENT = "measurement-"
-_LATENCY = (Metric.WARM_P50.value, Metric.WARM_P90.value)
 
 
 class FailIf(Enum):
@@ -138,7 +137,7 @@ def _end(compared: "Compared", fail_if: FailIf | None) -> None:
     slower = [
         each.metric.replace("_", " ")
         for each in compared.comparisons
-        if each.metric in _LATENCY and each.finding is Finding.SLOWER
+        if each.metric in LATENCIES and each.finding is Finding.SLOWER
     ]
     if fail_if is FailIf.SLOWER and slower:
         say(f"distillfarm: B is slower in {' and '.join(slower)}")

@@ -1,6 +1,6 @@
 """What a comparison says, in a terminal."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -9,22 +9,19 @@ from distillfarm.cli import formats
 from distillfarm.cli.console import harmless, row, table
 from distillfarm.cli.pictures import crowd
 from distillfarm.client.comparing import Compared, Side
-from distillfarm.controller.comparing import LOAD
-from distillfarm.controller.differences import TITLES, by_how_much, found, verdict, what_would_tell
+from distillfarm.controller.differences import (
+    TITLES,
+    by_how_much,
+    found,
+    value,
+    verdict,
+    what_would_tell,
+)
 from distillfarm.controller.fates import UNSTABLE
-from distillfarm.domain.interval import Interval
-from distillfarm.domain.measurement import Comparison, Finding, Outcome, Summary
-from distillfarm.domain.study import Metric
+from distillfarm.domain.measurement import Comparison, Finding, Outcome
 from distillfarm.statistics.summary import launch_values
 
 _STYLES = {Finding.FASTER: "green", Finding.SLOWER: "red", Finding.NO_DIFFERENCE: ""}
-_TIMES: dict[str, Callable[[Summary], Interval]] = {
-    Metric.WARM_P50.value: lambda summary: summary.warm_p50_ms,
-    Metric.WARM_P90.value: lambda summary: summary.warm_p90_ms,
-    Metric.COLD.value: lambda summary: summary.cold_ms,
-    LOAD: lambda summary: summary.load_ms,
-}
-_WARM = (Metric.WARM_P50.value, Metric.WARM_P90.value)
 
 
 def comparison_tables(first: str, second: str, compared: Compared) -> Iterator[RenderableType]:
@@ -64,23 +61,13 @@ def _quantities(compared: Compared) -> RenderableType:
         row(
             made,
             TITLES[each.metric],
-            *(_value(side.summary, each.metric) for side in compared.sides),
+            *(value(side.summary, each.metric) for side in compared.sides),
             by_how_much(each),
             found(each),
             what_would_tell(each),
             style=_STYLES[each.finding],
         )
     return made
-
-
-def _value(summary: Summary | None, metric: str) -> str:
-    if summary is None:
-        return ""
-    if metric in _WARM and not summary.stable:
-        return UNSTABLE
-    if metric in _TIMES:
-        return f"{formats.with_interval(_TIMES[metric](summary))} ms"
-    return formats.bytes_with_interval(summary.peak_memory_bytes)
 
 
 def _launches(sides: Sequence[Side]) -> RenderableType:

@@ -1,9 +1,12 @@
 """A comparison in words, the same in every display; pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from distillfarm.controller.comparing import LOAD
-from distillfarm.domain.measurement import Comparison, Finding
+from distillfarm.controller.fates import UNSTABLE
+from distillfarm.controller.quantities import bytes_with_interval, with_interval
+from distillfarm.domain.interval import Interval
+from distillfarm.domain.measurement import Comparison, Finding, Summary
 from distillfarm.domain.study import Metric
 
 TITLES = {
@@ -12,6 +15,15 @@ TITLES = {
     Metric.COLD.value: "cold start",
     LOAD: "load and compile",
     Metric.PEAK_MEMORY.value: "peak memory",
+}
+LATENCIES = (Metric.WARM_P50.value, Metric.WARM_P90.value)
+"""What faster and slower are said of, first of all."""
+
+_TIMES_OF: dict[str, Callable[[Summary], Interval]] = {
+    Metric.WARM_P50.value: lambda summary: summary.warm_p50_ms,
+    Metric.WARM_P90.value: lambda summary: summary.warm_p90_ms,
+    Metric.COLD.value: lambda summary: summary.cold_ms,
+    LOAD: lambda summary: summary.load_ms,
 }
 _TIMES = {Finding.FASTER: "FASTER", Finding.SLOWER: "SLOWER"}
 _AMOUNTS = {Finding.FASTER: "LESS", Finding.SLOWER: "MORE"}
@@ -37,11 +49,22 @@ def what_would_tell(comparison: Comparison) -> str:
     return "; ".join(filter(None, (comparison.reason, would)))
 
 
+def value(summary: Summary | None, metric: str) -> str:
+    """What one side takes, ``0.112 [0.110, 0.115] ms``; no number where it is unstable."""
+    if summary is None:
+        return ""
+    if metric in LATENCIES and not summary.stable:
+        return UNSTABLE
+    if metric in _TIMES_OF:
+        return f"{with_interval(_TIMES_OF[metric](summary))} ms"
+    return bytes_with_interval(summary.peak_memory_bytes)
+
+
 def verdict(comparisons: Sequence[Comparison]) -> str:
     """The one line on the latency of the second against the first."""
-    for metric in (Metric.WARM_P50, Metric.WARM_P90):
+    for metric in LATENCIES:
         for each in comparisons:
-            if each.metric == metric.value and each.finding is not Finding.NO_DIFFERENCE:
+            if each.metric == metric and each.finding is not Finding.NO_DIFFERENCE:
                 return f"{found(each)}, {TITLES[each.metric]} {by_how_much(each)}"
     return "no difference shown in warm latency" if comparisons else ""
 

@@ -18,7 +18,15 @@ from distillfarm.controller.web.app import create_app
 from distillfarm.domain.agent import JobResult
 from distillfarm.domain.hardware import Cluster, DeviceHealth, Gpu
 from distillfarm.domain.ids import fresh_id
-from distillfarm.domain.measurement import Energy, Reported, Series, SeriesPoint, ToolRun
+from distillfarm.domain.job import Lease, MeasureSpec, Mode
+from distillfarm.domain.measurement import (
+    Energy,
+    Outcome,
+    Reported,
+    Series,
+    SeriesPoint,
+    ToolRun,
+)
 from distillfarm.wire.blobs import BlobStore
 
 PAGES = ["/", f"/studies/{STUDY}", "/matrix"]
@@ -130,6 +138,21 @@ def measure(farm: Store, **more: object) -> str:
     return f"/measurements/{taken.measurement_id}"
 
 
+def pictures(page: str) -> list[str]:
+    """The addresses of a page's pictures."""
+    found = re.findall(r'<img class="plot" [^>]*src="([^"]+)"', page)
+    return [html.unescape(each) for each in found]
+
+
+def drawn(client: TestClient, page: str) -> list[str]:
+    """The names of a page's pictures, all of which were drawn."""
+    for each in pictures(page):
+        answer = client.get(each)
+        assert answer.status_code == 200
+        assert answer.text.startswith("<svg")
+    return [each.rpartition("/")[2] for each in pictures(page)]
+
+
 POINTS = tuple(SeriesPoint(float(second), 30.0 + second) for second in range(9))
 SERIES = Series(f"temperature {HOSTILE}", "°C", "a meter", POINTS)
 
@@ -146,12 +169,58 @@ def test_a_measurement_has_a_page_with_numbers_energy_and_pictures(
     assert "12.5 mJ, 11.0 above idle (power rails)" in page
     assert "read every 250 ms, over 5 launches, tells 0.500 mJ apart" in page
     assert HOSTILE not in page
-    (picture,) = re.findall(r'<img class="plot" [^>]*src="([^"]+)"', page)
-    drawn = client.get(html.unescape(picture))
+    (picture,) = (each for each in pictures(page) if "series" in each)
+    drawn = client.get(picture)
     assert drawn.headers["content-type"] == "image/svg+xml"
     assert HOSTILE not in drawn.text
     assert client.get(f"{path}/series.svg?number=1").status_code == 404
     assert f'href="{path}"' in client.get("/matrix").text
+
+
+def test_a_measurement_with_a_rival_says_who_is_faster_and_draws_the_pairs(
+    client: TestClient, farm: Store
+) -> None:
+    raced = samples.raced(Lease("", "", "", 0, 0.0), [10**6] * 9, [2 * 10**6] * 9)
+    page = client.get(measure(farm, launches=raced.launches, rival=raced.rival)).text
+    assert "Against its rival: SLOWER, warm p50 +100.0 % [+100.0, +100.0]" in page
+    assert 'class="tag slower"' in page
+    assert "2.00 [2.00, 2.00] ms" in page
+    assert samples.OTHER_DIGEST in page
+    assert drawn(client, page) == ["pairs.svg", "launches.svg"]
+
+
+def test_a_rival_that_did_not_end_well_is_told_with_its_reason(
+    client: TestClient, farm: Store
+) -> None:
+    raced = samples.raced(Lease("", "", "", 0, 0.0), [10**6] * 9, [2 * 10**6] * 9)
+    assert raced.rival is not None
+    crashed = replace(raced.rival, outcome=Outcome.CRASHED, reason=f"in {HOSTILE}", launches=())
+    path = measure(farm, launches=raced.launches, rival=crashed)
+    page = client.get(path).text
+    assert "ended crashed: in &lt;script&gt;" in page
+    assert drawn(client, page) == ["launches.svg"]
+    assert client.get(f"{path}/pairs.svg").status_code == 404
+
+
+def test_launches_that_disagree_give_a_reason_and_a_picture_instead_of_a_number(
+    client: TestClient, farm: Store
+) -> None:
+    wild = tuple(samples.launch(each * 10**6) for each in (1, 2, 3, 4, 5))
+    page = client.get(measure(farm, launches=wild)).text
+    assert "No number for warm latency: launches differ by" in page
+    assert page.count('<td class="n"><span class="tag unstable">') == 3
+    assert "launches.svg" in drawn(client, page)
+
+
+def test_a_launch_without_rest_is_drawn_over_its_time(client: TestClient, farm: Store) -> None:
+    hot = tuple(10**6 + 10**4 * number for number in range(100))
+    launch = replace(samples.launch(), samples_ns=hot, inferences=5000, sampling_s=30.0)
+    spec = MeasureSpec(launches=1, mode=Mode.SUSTAINED, duration_s=30.0)
+    page = client.get(measure(farm, launches=(launch,), spec=spec)).text
+    assert "sustained, without rest" in page
+    assert "as many launches as asked for" in page
+    assert "ms at first," in page
+    assert drawn(client, page) == ["launches.svg", "course.svg"]
 
 
 def test_a_tool_s_figures_are_told_in_its_own_words(client: TestClient, farm: Store) -> None:
@@ -239,8 +308,7 @@ def test_a_study_shows_who_pays_for_its_choice(client: TestClient, farm: Store) 
     assert "3 KB → 800 B" in page
     assert "unverified: never run here" in page
     assert 'class="tag unverified"' in page
-    pictures = re.findall(r'<img class="plot" [^>]*src="([^"]+)"', page)
-    drawn = [client.get(html.unescape(each)) for each in pictures]
+    drawn = list(map(client.get, pictures(page)))
     assert [each.status_code for each in drawn] == [200, 200, 200]
     assert "group &lt;night&gt;" in drawn[0].text
 

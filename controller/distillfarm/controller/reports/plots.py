@@ -61,7 +61,7 @@ def pareto(trials: Sequence[Trial], front: frozenset[str], chosen: str) -> str:
         axes.set_xlabel("warm p90 in ms, 95 % interval over launches (logarithmic)")
         axes.set_ylabel("quality on the test split")
         _number(axes, numbered(trials, front))
-        _legend_above(axes)
+        legend_above(axes)
         return canvas.svg(figure)
 
 
@@ -107,7 +107,7 @@ def curves(trials: Sequence[Trial]) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel("quality on the selection split")
-        _legend_above(axes)
+        legend_above(axes)
         return canvas.svg(figure)
 
 
@@ -162,7 +162,7 @@ def parts(exported: Exported, sla: Sla) -> str:
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("points lost, 95 % interval (in brackets: samples)")
-        _legend_above(axes)
+        legend_above(axes)
         return canvas.svg(figure)
 
 
@@ -236,7 +236,8 @@ def _round_ticks(low: float, high: float) -> list[float]:
     return [each for each in MaxNLocator(6).tick_values(low, high) if low <= each <= high]
 
 
-def _legend_above(axes: Axes) -> None:
+def legend_above(axes: Axes) -> None:
+    """Name what is drawn, above it."""
     axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3)
 
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from distillfarm.controller import matrix
 from distillfarm.controller.health import Vitals
-from distillfarm.controller.reports import plots
+from distillfarm.controller.reports import launch_plots, plots
 from distillfarm.controller.store.protocol import Store
 from distillfarm.controller.web import gate, views
 from distillfarm.controller.web.quantities import FILTERS
@@ -216,6 +216,12 @@ def _add_files(app: FastAPI, store: Store, blobs: BlobStore) -> None:
         seen = views.series(store, measurement_id, number)
         return picture(plots.series(seen), f"measurement {measurement_id}")
 
+    @app.get("/measurements/{measurement_id}/{name}.svg")
+    def launches(measurement_id: str, name: str) -> Response:
+        page = views.measurement_page(store, measurement_id)
+        drawn = "" if page.reading.measurement.emulated else _of_launches(page, name)
+        return picture(drawn, f"measurement {measurement_id}")
+
     @app.get("/studies/{study_id}/logs/{digest}")
     def log(study_id: str, digest: str) -> Response:
         logs = (log for trial in store.trials(study_id) for log in trial.logs)
@@ -233,3 +239,16 @@ def _add_files(app: FastAPI, store: Store, blobs: BlobStore) -> None:
             filename=study.bundle.name,
             media_type="application/octet-stream",
         )
+
+
+def _of_launches(page: views.MeasurementPage, name: str) -> str:
+    """A picture of a measurement's launches by its name; empty where there is none."""
+    measurement = page.reading.measurement
+    match name:
+        case "launches":
+            return launch_plots.samples(page.drawn)
+        case "course":
+            return launch_plots.over_time(measurement.launches)
+        case "pairs" if page.reading.comparisons and measurement.rival:
+            return launch_plots.in_turn(measurement.launches, measurement.rival.launches)
+    return ""

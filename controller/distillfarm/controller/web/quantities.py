@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from distillfarm.controller import differences
 from distillfarm.controller.fates import fate
 from distillfarm.controller.quantities import (
     battery,
@@ -52,4 +53,10 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "battery": battery,
     "temperature": temperature,
     "fate": fate,
+    "comparison_title": lambda each: differences.TITLES[each.metric],
+    "by_how_much": differences.by_how_much,
+    "found": differences.found,
+    "what_would_tell": differences.what_would_tell,
+    "value_of": differences.value,
+    "compared": differences.verdict,
 }

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from distillfarm.controller import decide, quality
 from distillfarm.controller.health import Vitals
 from distillfarm.controller.readings import Reading, reading
+from distillfarm.controller.remarks import remarks
 from distillfarm.controller.reports import layers
+from distillfarm.controller.reports.evidence import Measured
 from distillfarm.controller.store.protocol import MeasurementQuery, Store
 from distillfarm.domain.errors import NotFound
 from distillfarm.domain.hardware import Device
@@ -79,12 +81,20 @@ class DevicePage:
 class MeasurementPage:
     """One measurement with what it says.
 
-    ``resident`` is the largest share of files that stayed in memory before a launch, if known.
+    ``resident`` is the largest share of files that stayed in memory before a launch, if known;
+    ``remarks`` are facts with their values.
     """
 
     reading: Reading
     device: Device
     resident: float | None
+    remarks: tuple[tuple[str, str], ...]
+
+    @property
+    def drawn(self) -> Measured:
+        """What its pictures are made of."""
+        found = self.reading
+        return Measured("", found.measurement, self.device, found.summary)
 
 
 @dataclass(frozen=True)
@@ -174,7 +184,9 @@ def measurement_page(store: Store, measurement_id: str) -> MeasurementPage:
     found = reading(store, measurement_id)
     stayed = [each.page_cache_resident for each in found.measurement.launches]
     resident = max((each for each in stayed if each is not None), default=None)
-    return MeasurementPage(found, store.device(found.measurement.device_id), resident)
+    device = store.device(found.measurement.device_id)
+    told = () if found.measurement.emulated else remarks(found.measurement, found.summary)
+    return MeasurementPage(found, device, resident, tuple(told))
 
 
 def series(store: Store, measurement_id: str, number: int) -> Series:
