@@ -10,6 +10,8 @@ from distillfarm.agent.protocols import DeviceDriver, Gate
 from distillfarm.domain.errors import DeviceNotReady
 
 _POLL_S = 0.5
+# A phone that cools down is looked at less and less often: every look is work for it.
+_LONGEST_POLL_S = 5.0
 _LOOK_S = 0.25
 
 
@@ -85,6 +87,7 @@ class Waiting:
         clock = asyncio.get_running_loop().time
         started = clock()
         before: Collection[str] = ()
+        pause_s = _POLL_S
         while shut := await _closed(self.gates, driver):
             waited_s = clock() - started
             required = {each.name for each in self.gates if each.required} & shut.keys()
@@ -96,7 +99,11 @@ class Waiting:
             if shut.keys() != before:
                 tell("; ".join(f"{name}: {why}" for name, why in shut.items()))
             before = shut.keys()
-            await asyncio.sleep(_POLL_S)
+            if required:
+                await asyncio.sleep(min(pause_s, self.required_patience_s - waited_s))
+                pause_s = min(2 * pause_s, _LONGEST_POLL_S)
+            else:
+                await asyncio.sleep(_POLL_S)
         waited_s = clock() - started
         self.waited_s += waited_s
         return waited_s

@@ -184,4 +184,9 @@ def _width(figures: Sequence[Sequence[float]], asked: float) -> str:
     if not intervals or not all(each.bounded for each in intervals):
         return ""
     widest = max((each.high - each.low) / each.value for each in intervals)
-    return f"; interval {100 * widest:.2g} % wide, asked for {100 * asked:.2g} %"
+    return f"; interval {_percent(widest)} wide, asked for {_percent(asked)}"
+
+
+def _percent(share: float) -> str:
+    """Two digits, and never an exponent."""
+    return f"{float(f'{100 * share:.2g}'):g} %"

@@ -9,7 +9,8 @@ from distillfarm.agent.drivers.android import shell, state
 from distillfarm.agent.drivers.android.line import PhoneLine
 from distillfarm.agent.drivers.android.state import State
 
-_KEPT = 1000
+# Of a job with many long launches: at its gates, and every ten seconds beside them.
+_KEPT = 4000
 # Five times what a slow phone takes; a silent one is found out by this.
 _TIMEOUT_S = 12.0
 
