@@ -10,7 +10,7 @@ MOST_RAW, MOST_KEPT = 200_000, 20_000
 """Samples that a launch of BURST, and of a long mode, keeps at most, evenly spread where there are
 more: their count bounds lines and messages, not the inferences."""
 LEAST_QUERIES, LEAST_QUERIES_S = 1024, 60.0
-"""No run of MLPerf's single stream is shorter (mlcommons/inference_policies)."""
+"""No run of MLPerf Mobile's single stream is shorter (mlcommons/mobile_open, rules 4.0, 3.1)."""
 
 
 class ColdStart(Enum):
