@@ -35,7 +35,9 @@ class AgentSettings(BaseSettings):
     of an entry point in ``distillfarm.meters``.
 
     For iPhones: ``iphone_app`` is the signed .ipa of the app that measures, installed where a phone
-    has another build; without it the app must be there. The patiences hold for them, too.
+    has another build; without it the app must be there. ``iphone_supervisor`` is the identity that
+    supervises the lab's phones, a .p12 or PEM file: by it they trust this computer without a tap.
+    ``iphone_supervisor_password_file`` holds its password. The patiences hold for them, too.
     """
 
     model_config = SettingsConfigDict(env_prefix="DISTILLFARM_AGENT_", frozen=True)
@@ -57,6 +59,8 @@ class AgentSettings(BaseSettings):
     link_patience_s: float = Field(default=60.0, ge=0.0)
     phone_patience_s: float = Field(default=300.0, ge=0.0)
     iphone_app: Path | None = None
+    iphone_supervisor: Path | None = None
+    iphone_supervisor_password_file: Path | None = None
     revive_command: str = ""
     external_meters: dict[str, str] = Field(default_factory=dict)
 

@@ -27,7 +27,8 @@ class Condition:
 
     ``silent`` names services that take every connection and answer nothing, "lockdown" among them;
     ``refused`` those that lockdown does not know. ``user_trusts_developer`` is what Settings, VPN &
-    Device Management says of the app's signer.
+    Device Management says of the app's signer. ``supervisor`` is the certificate of who supervises
+    it, in PEM; empty for nobody.
     """
 
     trust: Trust = Trust.GRANTED
@@ -42,3 +43,4 @@ class Condition:
     charging: bool = True
     silent: frozenset[str] = frozenset()
     refused: frozenset[str] = frozenset()
+    supervisor: str = ""

@@ -9,6 +9,7 @@ from typing import Protocol
 from iphone_phone.condition import Trust
 from iphone_phone.device import Device
 from iphone_phone.hosts import Host
+from iphone_phone.supervision import Supervision
 from iphone_phone.wire import Plist, Wire
 
 PORT = 62078
@@ -57,6 +58,7 @@ class Lockdown:
     def __init__(self, device: Device, doors: Doors | None = None) -> None:
         self._device, self._doors = device, doors
         self._host: Host | None = None
+        self._supervision = Supervision()
         self._in_session = False
 
     async def serve(self, wire: Wire) -> None:
@@ -110,14 +112,22 @@ class Lockdown:
     def _pair(self, request: Plist) -> Plist:
         if self._device.condition.locked:
             return {"Error": "PasswordProtected"}
+        supervised = self._supervision.answer(
+            request.get("PairingOptions", {}), self._device.condition.supervisor
+        )
+        if supervised is not None:
+            return supervised if "Error" in supervised else self._trust(request)
         match self._device.condition.trust:
             case Trust.PENDING:
                 return {"Error": "PairingDialogResponsePending"}
             case Trust.DENIED:
                 return {"Error": "UserDeniedPairing"}
             case Trust.GRANTED:
-                self._device.hosts.trust(Host.of(request["PairRecord"]))
-                return {"EscrowBag": secrets.token_bytes(32)}
+                return self._trust(request)
+
+    def _trust(self, request: Plist) -> Plist:
+        self._device.hosts.trust(Host.of(request["PairRecord"]))
+        return {"EscrowBag": secrets.token_bytes(32)}
 
     def _validate(self, request: Plist) -> Plist:
         known = self._device.hosts.find(request["PairRecord"]["HostID"])

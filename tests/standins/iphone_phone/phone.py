@@ -26,6 +26,7 @@ class Changes(TypedDict, total=False):
     charging: bool
     silent: frozenset[str]
     refused: frozenset[str]
+    supervisor: str
 
 
 class Phone:

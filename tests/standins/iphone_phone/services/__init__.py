@@ -22,6 +22,7 @@ CLASSIC: Mapping[str, Service] = {
     "com.apple.instruments.remoteserver.DVTSecureSocketProxy": developer.instruments,
     "com.apple.internal.devicecompute.CoreDeviceProxy": developer.tunnel,
     "com.apple.misagent": profiles.serve,
+    "com.apple.mobile.MCInstall": profiles.configuration,
     "com.apple.mobile.diagnostics_relay": diagnostics.serve,
     "com.apple.mobile.heartbeat": small.heartbeat,
     "com.apple.mobile.house_arrest": files.house_arrest,

@@ -1,4 +1,4 @@
-"""com.apple.misagent: the provisioning profiles that came with apps."""
+"""com.apple.misagent: the provisioning profiles that came with apps; MCInstall: supervision."""
 
 from iphone_phone.device import Device
 from iphone_phone.wire import Wire
@@ -19,3 +19,18 @@ async def serve(device: Device, wire: Wire) -> None:
             await wire.answer({"MessageType": "Response", "Payload": payload, "Status": 0})
         else:
             await wire.answer({"MessageType": "Response", "Status": _NOT_SUPPORTED})
+
+
+async def configuration(device: Device, wire: Wire) -> None:
+    """com.apple.mobile.MCInstall: says whether somebody supervises the phone.
+
+    Raises:
+        asyncio.IncompleteReadError: the client has gone.
+    """
+    while True:
+        request = await wire.plist()
+        if request["RequestType"] == "GetCloudConfiguration":
+            told = {"IsSupervised": bool(device.condition.supervisor)}
+            await wire.answer({"Status": "Acknowledged", "CloudConfiguration": told})
+        else:
+            await wire.answer({"Status": "Error"})

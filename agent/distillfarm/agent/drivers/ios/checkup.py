@@ -13,6 +13,7 @@ from distillfarm.agent.drivers.ios.gates import LEAST_PERCENT, WARMEST_C
 from distillfarm.agent.drivers.ios.line import PhoneLine
 from distillfarm.agent.drivers.ios.preflight import obstacle
 from distillfarm.agent.drivers.ios.protocol import (
+    DescribeSupervisor,
     FindApp,
     Identify,
     Identity,
@@ -20,8 +21,10 @@ from distillfarm.agent.drivers.ios.protocol import (
     Look,
     Profiles,
     Supervision,
+    Supervisor,
+    SupervisorTold,
 )
-from distillfarm.agent.drivers.ios.source import LIBRARY
+from distillfarm.agent.drivers.ios.source import LIBRARY, supervisor
 from distillfarm.agent.drivers.ios.state import State
 from distillfarm.agent.settings import AgentSettings
 from distillfarm.domain.errors import InvalidRequest
@@ -72,9 +75,33 @@ async def _walk(settings: AgentSettings) -> AsyncIterator[Finding]:
         return
     if app.package is not None:
         yield signing(app.package, time.time())
+    named = supervisor(settings)
+    if named is not None:
+        yield await _identity(named, listed[0].udid, where)
     for each in listed:
-        async for finding in _phone(each, where, app):
+        async for finding in _phone(each, where, app, named):
             yield finding
+
+
+async def _identity(named: Supervisor, udid: str, where: str) -> Finding:
+    """What the identity is worth by which phones are to trust this computer; no phone is asked."""
+    subject, line = "iPhone supervision", PhoneLine(udid, where, patience_s=_PATIENCE_S)
+    try:
+        told = await line.ask_once(DescribeSupervisor(named))
+    except PhoneFault as error:
+        return Finding(subject, Grade.BAD, str(error), error.fault.remedy)
+    finally:
+        await line.close()
+    return identity_expiry(told, time.time())
+
+
+def identity_expiry(told: SupervisorTold, now_s: float) -> Finding:
+    """How long an identity's certificate lasts; ``now_s`` is Unix time."""
+    subject, days = "iPhone supervision", (told.expires_at_s - now_s) / _DAY_S
+    if days <= 0:
+        text = f"the certificate of {told.subject} expired"
+        return Finding(subject, Grade.BAD, text, "supervise the phones by another identity")
+    return Finding(subject, Grade.GOOD, f"{told.subject}, for {days:.0f} days more")
 
 
 def signing(package: Package, now_s: float) -> Finding:
@@ -95,7 +122,9 @@ def expiry(subject: str, what: str, ends_s: float | None, now_s: float) -> Findi
     return Finding(subject, grade, text, "" if grade is Grade.GOOD else remedy)
 
 
-async def _phone(each: usbmux.Listed, where: str, app: PhoneApp) -> AsyncIterator[Finding]:
+async def _phone(
+    each: usbmux.Listed, where: str, app: PhoneApp, named: Supervisor | None
+) -> AsyncIterator[Finding]:
     subject = f"iPhone {each.udid}"
     if not each.by_cable:
         text = "on Wi-Fi only; phones are measured by cable"
@@ -107,7 +136,7 @@ async def _phone(each: usbmux.Listed, where: str, app: PhoneApp) -> AsyncIterato
         yield Finding(
             subject, Grade.GOOD, f"{identity.product}, iOS {identity.version}, {identity.build}"
         )
-        async for finding in _ready(line, subject, identity, app):
+        async for finding in _ready(line, subject, identity, app, named):
             yield finding
     except PhoneFault as error:
         yield Finding(subject, Grade.BAD, error.fault.name, error.fault.remedy)
@@ -116,13 +145,21 @@ async def _phone(each: usbmux.Listed, where: str, app: PhoneApp) -> AsyncIterato
 
 
 async def _ready(
-    line: PhoneLine, subject: str, identity: Identity, app: PhoneApp
+    line: PhoneLine, subject: str, identity: Identity, app: PhoneApp, named: Supervisor | None
 ) -> AsyncIterator[Finding]:
     fault = obstacle(identity)
     if fault is not None:
         yield Finding(subject, Grade.BAD, fault.name, fault.remedy)
         return
-    if await line.ask_once(Supervision()) is not True:
+    supervised = await line.ask_once(Supervision())
+    if supervised and named is None:
+        yield Finding(
+            subject,
+            Grade.POOR,
+            "supervised, but by no identity that is named: after a reset somebody has to tap Trust",
+            faults.NO_IDENTITY.remedy,
+        )
+    if not supervised:
         yield Finding(
             subject,
             Grade.POOR,

@@ -32,6 +32,12 @@ DENIED = Fault(
     Blame.PHONE,
     "somebody tapped Don't Trust: plug the phone in again and tap Trust",
 )
+NO_IDENTITY = Fault(
+    "supervision identity",
+    Blame.HARNESS,
+    "DISTILLFARM_AGENT_IPHONE_SUPERVISOR names the .p12 or PEM file that Apple Configurator "
+    "exported, DISTILLFARM_AGENT_IPHONE_SUPERVISOR_PASSWORD_FILE a file with its password",
+)
 LOCKED = Fault(
     "locked",
     Blame.PHONE,
@@ -110,6 +116,7 @@ _KINDS = {
     "InvalidHostIDError": UNTRUSTED,
     "FatalPairingError": UNTRUSTED,
     "UserDeniedPairingError": DENIED,
+    "IdentityUnreadable": NO_IDENTITY,
     "PasswordRequiredError": LOCKED,
     "PasscodeRequiredError": LOCKED,
     "DeveloperModeIsNotEnabledError": NO_DEVELOPER_MODE,

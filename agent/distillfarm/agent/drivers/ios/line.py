@@ -25,8 +25,10 @@ from distillfarm.agent.drivers.ios.protocol import (
     Identify,
     Identity,
     Pair,
+    PairSupervised,
     Question,
     Reply,
+    Supervisor,
 )
 from distillfarm.agent.drivers.ios.usbmux import NoUsbmuxd
 from distillfarm.domain.errors import Blame
@@ -47,7 +49,8 @@ _log = structlog.get_logger(__name__)
 class PhoneLine:
     """The line to one iPhone; ``patience_s`` is how long it may be away before that is a fault.
 
-    ``before`` is who it was at the last ``settle``.
+    ``before`` is who it was at the last ``settle``. ``supervisor`` is asked for trust first, where
+    there is one.
     """
 
     def __init__(
@@ -56,12 +59,14 @@ class PhoneLine:
         where: str,
         *,
         patience_s: float = 60.0,
+        supervisor: Supervisor | None = None,
         program: Sequence[str] = PROGRAM,
     ) -> None:
         self.udid = udid
         self.before: Identity | None = None
         self._where = where
         self._patience_s = patience_s
+        self._supervisor = supervisor
         self._program = program
         self._worker: _Worker | None = None
         self._starting = asyncio.Lock()
@@ -141,11 +146,24 @@ class PhoneLine:
 
     async def _pair(self) -> Identity:
         """Have the phone ask for trust; it has it at once only where nobody has to tap."""
+        if self._supervisor is not None and await self._supervised(self._supervisor):
+            return await self.ask_once(Identify())
         await self.ask_once(Pair())
         identity = await self.ask_once(Identify())
         if not identity.paired:
             raise PhoneFault(self.udid, faults.UNTRUSTED, "it waits for a tap on Trust")
         return identity
+
+    async def _supervised(self, supervisor: Supervisor) -> bool:
+        """Whether the phone trusts this computer by its supervisor; false where it has another."""
+        try:
+            await self.ask_once(PairSupervised(supervisor))
+        except PhoneFault as error:
+            if error.fault is not faults.UNKNOWN:
+                raise
+            _log.warning("not supervised by this identity", device=self.udid, reason=str(error))
+            return False
+        return (await self.ask_once(Identify())).paired
 
     async def _running(self) -> "_Worker":
         async with self._starting:

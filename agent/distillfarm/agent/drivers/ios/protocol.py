@@ -58,6 +58,38 @@ class Pair(Question[None], frozen=True, tag="pair"):
     answer = type(None)
 
 
+class Supervisor(msgspec.Struct, frozen=True):
+    """Who supervises phones, by files of this computer.
+
+    ``identity`` holds a certificate and its key, as PKCS #12 or PEM; ``password_file`` holds
+    its password, empty where it has none.
+    """
+
+    identity: str
+    password_file: str = ""
+
+
+class PairSupervised(Question[None], frozen=True, tag="pair_supervised"):
+    """Have the phone trust this computer by the identity that supervises it, without a tap."""
+
+    answer = type(None)
+    supervisor: Supervisor
+
+
+class SupervisorTold(msgspec.Struct, frozen=True):
+    """What the certificate of an identity says: whose it is, and until when in Unix time."""
+
+    subject: str
+    expires_at_s: float
+
+
+class DescribeSupervisor(Question[SupervisorTold], frozen=True, tag="describe_supervisor"):
+    """What an identity says of itself; asks no phone."""
+
+    answer = SupervisorTold
+    supervisor: Supervisor
+
+
 class Supervision(Question[bool | None], frozen=True, tag="supervision"):
     """Whether it is supervised, so that it needs nobody to tap on it; None where it tells not."""
 
@@ -292,6 +324,8 @@ class HangUp(Question[None], frozen=True, tag="hang_up"):
 AnyQuestion = (
     Identify
     | Pair
+    | PairSupervised
+    | DescribeSupervisor
     | Supervision
     | Look
     | ImageMounted

@@ -14,6 +14,7 @@ from distillfarm.agent.drivers.ios.care import health
 from distillfarm.agent.drivers.ios.driver import IosDriver
 from distillfarm.agent.drivers.ios.line import PhoneLine
 from distillfarm.agent.drivers.ios.meters import UnmeasuredEnergy, meters
+from distillfarm.agent.drivers.ios.protocol import Supervisor
 from distillfarm.agent.drivers.ios.usbmux import Listed, NoUsbmuxd
 from distillfarm.agent.protocols import Attached
 from distillfarm.agent.settings import AgentSettings
@@ -57,6 +58,17 @@ class _Phone:
     driver: IosDriver
     seen_s: float
     present: bool = True
+
+
+def supervisor(settings: AgentSettings) -> Supervisor | None:
+    """Who supervises this lab's phones; None where nobody was named."""
+    if settings.iphone_supervisor is None:
+        return None
+    password_file = settings.iphone_supervisor_password_file
+    return Supervisor(
+        str(settings.iphone_supervisor.resolve()),
+        "" if password_file is None else str(password_file.resolve()),
+    )
 
 
 class IosSource:
@@ -122,7 +134,12 @@ class IosSource:
         return self._apps
 
     def _new(self, udid: str, apps: Apps) -> _Phone:
-        line = PhoneLine(udid, self._where, patience_s=self._settings.link_patience_s)
+        line = PhoneLine(
+            udid,
+            self._where,
+            patience_s=self._settings.link_patience_s,
+            supervisor=supervisor(self._settings),
+        )
         driver = IosDriver(line, apps, TARGETS)
 
         async def fares() -> DeviceHealth:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from distillfarm.agent.drivers.ios import protocol as ask
-from distillfarm.agent.drivers.ios.worker import crashes, image, lockdown
+from distillfarm.agent.drivers.ios.worker import crashes, image, lockdown, supervisor
 from distillfarm.agent.drivers.ios.worker.container import Containers
 from distillfarm.agent.drivers.ios.worker.instruments import Instruments
 
@@ -19,6 +19,8 @@ class Answers:
         self._answers: dict[type, Callable[[Any], Awaitable[object]]] = {
             ask.Identify: lambda _: lockdown.identify(udid),
             ask.Pair: lambda _: lockdown.pair(udid),
+            ask.PairSupervised: lambda asked: supervisor.pair(udid, asked.supervisor),
+            ask.DescribeSupervisor: _describe,
             ask.Supervision: lambda _: lockdown.supervision(udid),
             ask.Look: lambda _: lockdown.look(udid),
             ask.Profiles: lambda _: lockdown.profiles(udid),
@@ -51,3 +53,7 @@ class Answers:
         """End the tunnel and what was opened through it; idempotent."""
         await self._containers.close()
         await self._instruments.close()
+
+
+async def _describe(asked: ask.DescribeSupervisor) -> ask.SupervisorTold:
+    return supervisor.describe(asked.supervisor)
