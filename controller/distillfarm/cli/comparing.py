@@ -94,7 +94,7 @@ def compare(
 
 
 async def _apart(connection: Connection, first_id: str, second_id: str) -> "Compared":
-    async with connected(connection) as client:
+    async with connected(connection, start=True) as client:
         return await client.compare_measurements(first_id, second_id)
 
 

@@ -29,6 +29,7 @@ def measurement_tables(
 ) -> Iterator[RenderableType]:
     """Lines and tables on the file ``name``; ``summary`` is None where there are no numbers."""
     yield _line(f"{name} on {measurement.device_id}, {measurement.target}: {_outcome(measurement)}")
+    yield _line(measurement.measurement_id, "dim")
     if measurement.reason:
         yield _line(f"reason: {measurement.reason}")
     if measurement.emulated:

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from distillfarm.cli import formats
 from distillfarm.cli.console import harmless, row, table
+from distillfarm.cli.pictures import spark
 from distillfarm.controller import quality
 from distillfarm.controller.decide import front as pareto_ids
 from distillfarm.controller.fates import is_emulated
@@ -24,8 +25,7 @@ VERDICT_STYLES = {
 _PERCENT = 100.0
 _MS = ("cold ms", "warm p50 ms", "warm p90 ms")
 _PASS_NUMBERS = ("size", "packed", "params", "selection", "s")
-_SPARKS = "▁▂▃▄▅▆▇█"
-_SPARK_CELLS = 20
+_CURVE_CELLS = 20
 _ACCURACY = "accuracy"
 _NUMBERS = ("drop pt", "size", *_MS, "peak memory")
 
@@ -42,13 +42,14 @@ def study_tables(study: Study, trials: Sequence[Trial], cells: Sequence[MatrixCe
 
 
 def matrix_table(cells: Iterable[MatrixCell]) -> RenderableType:
-    """What ran where, and how well; one row a variant, target and device model."""
+    """What ran where, and how well; one row a variant, target, chipset and system build."""
     made = table(
         "Compatibility matrix",
         "model",
         "variant",
         "target",
         "chipset",
+        "system",
         "label",
         "size",
         "warm p90 ms",
@@ -63,6 +64,7 @@ def matrix_table(cells: Iterable[MatrixCell]) -> RenderableType:
             cell.recipe,
             str(cell.target),
             cell.chipset,
+            cell.os_build,
             cell.label,
             formats.byte_count(cell.size_bytes) if cell.size_bytes else "",
             formats.with_interval(cell.score.warm_p90_ms) if cell.score else "",
@@ -200,7 +202,7 @@ def _passes(exported: Exported) -> RenderableType:
             f"{report.parameters_after:,}",
             _selected(report.quality),
             formats.number(report.seconds),
-            spark([point.quality for point in report.curve]),
+            spark([point.quality for point in report.curve], _CURVE_CELLS),
         )
     notes = [
         _line(f"{report.spec.name}: {note}")
@@ -216,17 +218,6 @@ def _selected(judged: Quality | None) -> str:
         return ""
     share = judged.metric in quality.SHARES
     return f"{formats.number(judged.value * _PERCENT)} %" if share else formats.number(judged.value)
-
-
-def spark(values: Sequence[float]) -> str:
-    """Values as bars of eight heights, the lowest to the highest, at most ``_SPARK_CELLS``."""
-    if not values:
-        return ""
-    step = max(1, len(values) / _SPARK_CELLS)
-    shown = [values[int(index * step)] for index in range(min(len(values), _SPARK_CELLS))]
-    low, high = min(values), max(values)
-    scale = (len(_SPARKS) - 1) / (high - low) if high > low else 0.0
-    return "".join(_SPARKS[round((each - low) * scale)] for each in shown)
 
 
 def _line(text: str) -> Text:

@@ -1,6 +1,7 @@
 """Quantities as people read them: three digits, their interval beside them."""
 
 import math
+from datetime import UTC, datetime
 
 from distillfarm.domain.hardware import DeviceHealth
 from distillfarm.domain.interval import Interval
@@ -8,6 +9,7 @@ from distillfarm.domain.measurement import Energy
 
 THROTTLING = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 """Android's words for its thermal states 0 to 6 (``PowerManager.THERMAL_STATUS_*``)."""
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 _BYTE_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "KB"))
 
 
@@ -64,6 +66,14 @@ def temperature(health: DeviceHealth | None) -> str:
     return ", ".join(filter(None, (degrees, f"{word} throttling" if level else "")))
 
 
+def energy(measured: Energy) -> str:
+    """Millijoules with their method, or that nothing was measured and why; never 0 for nothing."""
+    if not measured.method or measured.gross_mj is None:
+        return f"not measured: {measured.reason}" if measured.reason else "not measured"
+    net = "" if measured.net_mj is None else f", {number(measured.net_mj)} above idle"
+    return f"{number(measured.gross_mj)} mJ{net} ({measured.method})"
+
+
 def energy_detail(measured: Energy) -> str:
     """``read every 250 ms, over 5 launches, tells 0.5 mJ apart``: how far to trust a figure."""
     if not measured.method:
@@ -73,6 +83,19 @@ def energy_detail(measured: Energy) -> str:
     apart = measured.resolution_mj
     tells = "" if apart is None else f"tells {number(apart)} mJ apart"
     return ", ".join(filter(None, (every, over, tells)))
+
+
+def moment(unix_s: float) -> str:
+    """UTC to the second."""
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def duration(seconds: float) -> str:
+    """``48 s``, ``3 min``, ``5 h``, ``2 d``."""
+    for unit_s, unit in ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "min")):
+        if seconds >= unit_s:
+            return f"{seconds / unit_s:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
 
 
 def _span(seconds: float) -> str:

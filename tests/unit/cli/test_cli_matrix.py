@@ -15,6 +15,12 @@ def test_the_table_shows_what_did_not_run_and_why(lab: Lab, run_cli: Run) -> Non
     assert "signal 11" in result.stdout
 
 
+def test_the_table_names_the_system_build_that_a_row_speaks_of(lab: Lab, run_cli: Run) -> None:
+    head, *rows = run_cli("matrix").stdout.splitlines()[1:]
+    assert "system" in head
+    assert all("build-1" in row for row in rows)
+
+
 def test_csv_has_a_column_for_each_bound_and_no_formulas(lab: Lab, run_cli: Run) -> None:
     rows = list(csv.DictReader(io.StringIO(run_cli("matrix", "--format", "csv").stdout)))
     assert [row["label"] for row in rows] == ["ok", "crashed"]
