@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ from distillfarm.domain.agent import (
 )
 from distillfarm.domain.errors import AlreadyExists
 from distillfarm.domain.ids import derived_id
-from distillfarm.domain.job import Lease
-from distillfarm.domain.measurement import Outcome
+from distillfarm.domain.job import Lease, Rival
+from distillfarm.domain.measurement import Outcome, Stop
 from distillfarm.wire.blobs import LocalBlobs
 
 AGENT = """
@@ -71,8 +72,13 @@ class Lab:
                 child.terminate()
             await child.wait()
 
-    def assign(self, device_id: str, model: str, token: int = 1, **settings: Any) -> Assign:
+    def assign(
+        self, device_id: str, model: str, token: int = 1, *, rival: str = "", **settings: Any
+    ) -> Assign:
         job, files = request(GOLDEN / model, "onnxruntime", **settings)
+        if rival:
+            other, more = request(GOLDEN / rival, "litert")
+            job, files = replace(job, rival=Rival(other.artifact, other.target)), {**files, **more}
         for path in files.values():
             self.blobs.put_file(path)
         order = Assign(Lease(f"job-{token}", device_id, "agent-1", token, 1e10), job)
@@ -134,6 +140,25 @@ async def test_a_real_job_goes_from_assignment_to_acknowledged_result(lab: Lab) 
         async with asyncio.timeout(10):
             while (await lab.controller.hear(Heartbeat)).held:
                 pass
+
+
+async def test_a_rival_is_fetched_run_by_its_own_runtime_and_told_with_the_job(lab: Lab) -> None:
+    async with serving(lab.controller, lab.blobs) as address, lab.agent(address):
+        _, device_id = await lab.hello()
+        order = lab.assign(
+            device_id, "cnn.onnx", rival="cnn.tflite", launches=2, max_launches=3, width=0.0001
+        )
+        result = await lab.controller.hear(JobResult)
+        assert result.error == ""
+        measured, rival = result.measurement, result.measurement.rival
+        assert (measured.outcome, rival.outcome) == (Outcome.OK, Outcome.OK)
+        assert (len(measured.launches), len(rival.launches)) == (3, 3)
+        assert measured.stop is Stop.LAUNCHES
+        assert order.request.rival is not None
+        assert rival.artifact_digest == order.request.rival.artifact.digest
+        assert {each.unit for each in rival.launches[0].placements} == {"XNNPACK"}
+        context = {each.name: each.value for each in measured.context}
+        assert context["rival_runtime_version"]
 
 
 async def test_a_killed_agent_leaves_no_process_and_holds_nothing_when_it_is_back(
