@@ -9,7 +9,6 @@ from distillfarm.agent.program.chance import Chance
 BLOCK = 5
 NEWS_BELOW = 0.98
 PATIENCE = 3
-LEAST_SAMPLES = 10
 
 Invoke = Callable[[], object]
 
