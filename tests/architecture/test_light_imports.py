@@ -11,6 +11,8 @@ HEAVY = (
     "tensorflow",
     "keras",
     "jax",
+    "coreai",
+    "coreai_torch",
     "coremltools",
     "onnx",
     "onnxruntime",
