@@ -55,7 +55,7 @@ def _quantities(compared: Compared) -> RenderableType:
     numbers = ("A", "B", "B against A")
     made = table(
         f"{launches} launches of each; [] is the 95 % interval of a value, 99 % of a difference",
-        "quantity", *numbers, "B is", "", right=numbers,
+        "quantity", *numbers, "B is", "it would probably be shown by", right=numbers,
     )  # fmt: skip
     for each in compared.comparisons:
         row(

@@ -43,10 +43,9 @@ def by_how_much(comparison: Comparison) -> str:
 
 
 def what_would_tell(comparison: Comparison) -> str:
-    """How many more launches would probably show the difference seen, or why there is none."""
+    """How many more launches would probably show the difference seen, else why none is shown."""
     more = comparison.more_launches
-    would = f"about {more} more launches of each would probably show it" if more else ""
-    return "; ".join(filter(None, (comparison.reason, would)))
+    return f"about {more} more launches of each" if more else comparison.reason
 
 
 def value(summary: Summary | None, metric: str) -> str:

@@ -2,14 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import jinja2
 from markupsafe import Markup
 
 from distillfarm.controller import decide, quality
 from distillfarm.controller.fates import fate
-from distillfarm.controller.quantities import byte_count, energy_detail, number, with_interval
+from distillfarm.controller.quantities import (
+    byte_count,
+    energy_detail,
+    moment,
+    number,
+    with_interval,
+)
+from distillfarm.controller.remarks import remarks
 from distillfarm.controller.reports import layers, plots
 from distillfarm.controller.reports.evidence import Evidence, Measured
 from distillfarm.domain.interval import Interval
@@ -41,6 +47,7 @@ class ChipsetPart:
     pareto: Markup
     launches: Markup
     numbered: tuple[Trial, ...]
+    remarks: tuple[tuple[str, str], ...]
     facts: tuple[str, ...]
     parts: Markup
     series: tuple[Markup, ...]
@@ -64,7 +71,7 @@ def render(evidence: Evidence, signer: str, logs: Mapping[str, str]) -> str:
         bytes=byte_count,
         energy_detail=energy_detail,
         bound=format_bound,
-        when=_when,
+        when=moment,
         number=number,
         points=with_interval,
         of_kind=quality.parts,
@@ -100,6 +107,7 @@ def _part(evidence: Evidence, choice: Choice) -> ChipsetPart:
         facts=quality.facts(exported, sla) if exported else (),
         parts=_image(plots.parts(exported, sla) if exported else ""),
         series=_series(chosen.measured if chosen else None),
+        remarks=_remarks(chosen.measured if chosen else None),
         finals=finals,
         searched=tuple(each for each in rows if not each.trial.final),
         numbered=tuple(plots.numbered(shown, front)),
@@ -122,6 +130,12 @@ def _series(measured: Measured | None) -> tuple[Markup, ...]:
     return tuple(_image(plots.series(each)) for each in measured.measurement.series if each.points)
 
 
+def _remarks(measured: Measured | None) -> tuple[tuple[str, str], ...]:
+    if measured is None or measured.measurement.emulated:
+        return ()
+    return tuple(remarks(measured.measurement, measured.summary))
+
+
 def _row(evidence: Evidence, trial: Trial, front: frozenset[str]) -> TrialRow:
     label, reason = fate(trial)
     return TrialRow(trial, evidence.of(trial), label, reason, trial.trial_id in front)
@@ -137,10 +151,6 @@ def _bounds(value: Interval, scale: float = 1.0) -> str:
     if value.low == value.high:
         return ""
     return f"[{number(value.low / scale)}, {number(value.high / scale)}]"
-
-
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _short(text: str) -> str:
