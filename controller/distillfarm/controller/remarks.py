@@ -52,14 +52,16 @@ def remarks(measurement: Measurement, summary: Summary | None) -> Iterator[tuple
 def stopped(measurement: Measurement) -> str:
     """Why no further launch was made."""
     spec = measurement.spec
+    # Beside a rival both sides share what befalls them, so that their ratio is what is watched.
+    watched = "of the ratios " if measurement.rival else ""
     match measurement.stop:
         case Stop.COUNT:
             return "as many launches as asked for"
         case Stop.WIDTH:
-            return f"the intervals of p50 and p90 are as narrow as asked for, {spec.width:.1%}"
+            return f"the intervals {watched}of p50 and p90 are no wider than {spec.width:.1%}"
         case Stop.LAUNCHES:
             most = spec.most_launches
-            return f"{most} launches, the most; an interval is still wider than {spec.width:.1%}"
+            return f"{most} launches, the most; an interval {watched}is wider than {spec.width:.1%}"
         case Stop.TIME:
             return f"{spec.budget_s:g} s of the device are spent"
 
