@@ -16,7 +16,6 @@ from distillfarm.cli.job_progress import JobProgress
 from distillfarm.cli.measuring import require_fitting, runtime_of
 from distillfarm.cli.options import Connection, JsonOption, with_connection
 from distillfarm.cli.spec_options import How, with_spec
-from distillfarm.controller.differences import LATENCIES
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import Target, parse_target
 from distillfarm.domain.ids import is_digest
@@ -131,6 +130,8 @@ def _name(text: str) -> str:
 
 
 def _end(compared: "Compared", fail_if: FailIf | None) -> None:
+    from distillfarm.controller.differences import LATENCIES  # noqa: PLC0415  loads SciPy
+
     if not compared.comparisons:
         say("distillfarm: nothing to compare: one of the two has no numbers")
         raise typer.Exit(ExitCode.FAIL)
