@@ -1,9 +1,11 @@
 """Whether the second of two artifacts is faster or slower on a device, and by how much.
 
-Both ways say nothing of the distribution of launches and keep their 1 % of false alarms exactly.
+Both ways assume no distribution of launches; where nothing differs at most 1 of 100 comparisons
+says that something does, a slow drift in the session included.
 Ratios are taken, so everything happens on logarithms.
 """
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -17,6 +19,11 @@ from distillfarm.domain.measurement import Comparison, Finding
 CONFIDENCE = 0.99
 
 _MOST_MORE = 1000
+# Exact for independent launches; half of the errors are kept back for what drifts in a session.
+_TAIL = (1 - CONFIDENCE) / 4
+# 2 / 2^9 and 2 / C(12, 6) are the first at most 2 * _TAIL.
+_FEWEST_PAIRS = 9
+_FEWEST_SEPARATE = 6
 
 
 def compare_pairs(metric: str, first: Sequence[float], second: Sequence[float]) -> Comparison:
@@ -25,7 +32,7 @@ def compare_pairs(metric: str, first: Sequence[float], second: Sequence[float]) 
     The median of all pairwise means of the pairs' log ratios, with the interval that Wilcoxon's
     signed-rank test does not reject (Hodges and Lehmann 1963; Hollander, Wolfe and Chicken,
     "Nonparametric Statistical Methods", 3.2-3.4), exact: a pair shares the state of the device, so
-    what both suffer cancels. Fewer than 8 pairs cannot show anything at 99 %.
+    what both suffer cancels. Fewer than 9 pairs cannot show anything.
 
     Args:
         metric: the ``Metric``'s value.
@@ -55,7 +62,8 @@ def compare_separate(
     The median of all log ratios between a launch of one and a launch of the other, with the
     interval that the Mann-Whitney test does not reject (Hodges and Lehmann 1963; Hollander, Wolfe
     and Chicken, 4.2-4.3). As the device may have changed between the two, the estimate must also
-    exceed ``minimum_effect`` (0.05: 5 %), which is that of the device's class.
+    exceed ``minimum_effect`` (0.05: 5 %), which is that of the device's class. Fewer than 6
+    launches a side cannot show anything.
 
     Raises:
         InvalidRequest: a side without numbers, or a number that is not positive.
@@ -107,7 +115,7 @@ def _logs(values: Sequence[float]) -> NDArray[np.float64]:
 
 def _cut(chances: NDArray[np.float64]) -> int:
     """So many of the ordered differences lie outside the interval at each end; 0: too few."""
-    return int(np.searchsorted(np.cumsum(chances), (1 - CONFIDENCE) / 2, side="right"))
+    return int(np.searchsorted(np.cumsum(chances), _TAIL, side="right"))
 
 
 def _compared(
@@ -120,15 +128,51 @@ def _compared(
     interleaved: bool,
 ) -> Comparison:
     """The finding from ordered differences of which ``cut`` at each end lie outside."""
-    middle = float(np.exp(np.median(differences)))
-    ratio = Interval(middle, 0.0, UNBOUNDED)
-    if cut:
-        low, high = np.exp(differences[[cut - 1, -cut]])
-        ratio = Interval(middle, float(low), float(high))
-    shown = max(middle, 1 / middle) > 1 + minimum_effect
-    finding, reason = Finding.NO_DIFFERENCE, "too few launches" if not cut else ""
-    if shown and ratio.high < 1:
-        finding = Finding.FASTER
-    elif shown and ratio.low > 1:
-        finding = Finding.SLOWER
-    return Comparison(metric, finding, ratio, launches, interleaved, minimum_effect, 0, reason)
+    middle = float(np.median(differences))
+    if not cut:
+        fewest = _FEWEST_PAIRS if interleaved else _FEWEST_SEPARATE
+        return Comparison(
+            metric=metric,
+            finding=Finding.NO_DIFFERENCE,
+            ratio=Interval(math.exp(middle), 0.0, UNBOUNDED),
+            launches=launches,
+            interleaved=interleaved,
+            minimum_effect=minimum_effect,
+            more_launches=max(fewest - launches, 1),
+            reason=f"{launches} launches a side are too few for a 99 % interval",
+        )
+    low, high = float(differences[cut - 1]), float(differences[-cut])
+    large = abs(middle) > math.log1p(minimum_effect)
+    finding, more, reason = Finding.NO_DIFFERENCE, 0, ""
+    if low <= 0 <= high:
+        reason = "the 99 % interval holds equality"
+        more = _more_launches(middle, low, high, launches) if large else 0
+    elif large:
+        finding = Finding.FASTER if high < 0 else Finding.SLOWER
+    else:
+        reason = (
+            f"less than the {minimum_effect:.0%} that measuring at another time may change; "
+            "launches in turn would tell"
+        )
+    return Comparison(
+        metric=metric,
+        finding=finding,
+        ratio=Interval(math.exp(middle), math.exp(low), math.exp(high)),
+        launches=launches,
+        interleaved=interleaved,
+        minimum_effect=minimum_effect,
+        more_launches=more,
+        reason=reason,
+    )
+
+
+def _more_launches(middle: float, low: float, high: float, launches: int) -> int:
+    """So many more would clear the interval of equality if the estimate stayed where it is.
+
+    Intervals narrow with the root of the launches. 0 where it takes more than anybody would make.
+    """
+    towards = high - middle if middle < 0 else middle - low
+    if middle == 0:
+        return 0
+    more = math.floor(launches * (towards / middle) ** 2) + 1 - launches
+    return more if more <= _MOST_MORE else 0

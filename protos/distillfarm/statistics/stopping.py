@@ -8,13 +8,22 @@ from distillfarm.domain.job import MeasureSpec
 from distillfarm.domain.measurement import Stop
 from distillfarm.statistics.intervals import over_launches
 
+_FEWEST = 6
+_CONFIRMED = 0.8
+
 
 @dataclass(frozen=True)
 class StoppingRule:
-    """At least ``least`` launches, at most ``most``, and fewer where that is enough.
+    """At least ``least`` launches, at most ``most``, and no more than are enough.
 
     Enough is an interval of every figure no wider than ``width`` of its value (0: never), or
     ``budget_s`` seconds of the device spent (0: no such limit).
+
+    Who looks often and stops at the first narrow interval picks those that are narrow by chance,
+    and they miss the median too often: of 95 % intervals 91-93 % hold it then (simulated; the
+    effect is that of Anscombe, "Fixed-sample-size analysis of sequential observations", Biometrics
+    1954). So an interval counts as narrow when it was so a fifth of the launches ago as well, and
+    never before six launches, of which the range alone covers 95 %.
     """
 
     least: int
@@ -39,13 +48,20 @@ class StoppingRule:
             return None
         if self.most <= self.least:
             return Stop.COUNT
-        if self.width > 0 and all(_width(over_launches(each)) <= self.width for each in watched):
+        if self.width > 0 and all(self._narrow(each) for each in watched):
             return Stop.WIDTH
         if made >= self.most:
             return Stop.LAUNCHES if self.width > 0 else Stop.COUNT
         if 0 < self.budget_s <= spent_s:
             return Stop.TIME
         return None
+
+    def _narrow(self, values: Sequence[float]) -> bool:
+        """Whether the interval is narrow now and was so a fifth of the launches ago."""
+        before = int(len(values) * _CONFIRMED)
+        return before >= _FEWEST and all(
+            _width(over_launches(values[:count])) <= self.width for count in (len(values), before)
+        )
 
 
 def _width(interval: Interval) -> float:

@@ -57,13 +57,23 @@ def judge_launches(
     """
     within = int(np.count_nonzero(np.asarray(values, dtype=float) <= limit))
     beyond = len(values) - within
-    if log_evidence(within, beyond) >= -math.log(false_pass):
-        return LaunchVerdict(Verdict.PASS, 0)
-    if log_evidence(beyond, within) >= -math.log(false_fail):
-        return LaunchVerdict(Verdict.FAIL, 0)
+    verdict = judge_counts(within, beyond, false_pass, false_fail)
+    if verdict is not Verdict.INCONCLUSIVE:
+        return LaunchVerdict(verdict, 0)
     needed = -math.log(false_pass if within > beyond else false_fail)
     more = _more_launches(max(within, beyond), min(within, beyond), needed)
-    return LaunchVerdict(Verdict.INCONCLUSIVE, more)
+    return LaunchVerdict(verdict, more)
+
+
+def judge_counts(
+    within: int, beyond: int, false_pass: float = FALSE_PASS, false_fail: float = FALSE_FAIL
+) -> Verdict:
+    """The verdict when so many launches were within the bound and so many beyond it."""
+    if log_evidence(within, beyond) >= -math.log(false_pass):
+        return Verdict.PASS
+    if log_evidence(beyond, within) >= -math.log(false_fail):
+        return Verdict.FAIL
+    return Verdict.INCONCLUSIVE
 
 
 def judge_interval(

@@ -1,10 +1,11 @@
 """Summaries keep to the raw samples, speak of launches, and name what makes them unstable."""
 
+import numpy as np
 import pytest
 
 from distillfarm.domain.errors import InvalidRequest
-from distillfarm.domain.hardware import ComputeUnit, Runtime, Target
-from distillfarm.domain.job import ColdStart, MeasureSpec
+from distillfarm.domain.hardware import ComputeUnit, Platform, Runtime, Target
+from distillfarm.domain.job import ColdStart, MeasureSpec, Mode
 from distillfarm.domain.measurement import (
     Energy,
     Launch,
@@ -12,7 +13,7 @@ from distillfarm.domain.measurement import (
     MemoryReading,
     Outcome,
 )
-from distillfarm.statistics.summary import summarise
+from distillfarm.statistics.summary import launch_values, summarise, summarise_launches
 
 CPU = Target(Runtime.ONNXRUNTIME, "cpu", ComputeUnit.CPU)
 
@@ -82,3 +83,53 @@ def test_a_measurement_without_launches_has_no_summary() -> None:
 def test_a_launch_without_samples_has_no_summary() -> None:
     with pytest.raises(InvalidRequest, match="without samples"):
         summarise(measurement(launch([1.0]), launch([])))
+
+
+def test_launches_around_two_values_are_unstable_and_say_where() -> None:
+    # Each within the limit of the class, and no launch near the median of both.
+    made = [launch([31.0 + 0.01 * n] * 10) for n in range(8)]
+    made += [launch([34.0 + 0.01 * n] * 10) for n in range(8)]
+    summary = summarise(measurement(*made))
+    assert not summary.stable
+    assert "gather around 31 ms (50%) and 34 ms (50%)" in summary.instability
+    assert [round(each.centre_ms) for each in summary.warm_peaks] == [31, 34]
+
+
+def test_one_slow_launch_in_ten_leaves_value_and_stability_alone() -> None:
+    steady = [launch([1.0 + 0.005 * n] * 10) for n in range(9)]
+    summary = summarise(measurement(*steady, launch([1.8] * 10)))
+    assert summary.stable
+    assert summary.warm_p50_ms.value == pytest.approx(1.0225)
+
+
+def test_drifting_launches_are_counted_and_the_typical_one_is_told() -> None:
+    course = np.linspace(1.0, 1.2, 400)
+    drifting = launch(list(course))
+    summary = summarise(measurement(drifting, drifting, launch([1.0] * 400)))
+    assert summary.drifting == 2
+    assert summary.drift == pytest.approx(1.18 / 1.02 - 1, abs=0.01)
+
+
+def test_endurance_is_told_for_the_mode_that_shows_it_alone() -> None:
+    hot = [launch([1.0] * 200 + [1.5] * 200)] * 3
+    burst = summarise_launches(hot, CPU, Platform.ANDROID)
+    lasting = summarise_launches(hot, CPU, Platform.ANDROID, mode=Mode.SUSTAINED)
+    assert burst.sustained is None
+    assert lasting.sustained is not None
+    assert lasting.sustained.last_ms == pytest.approx(1.5)
+
+
+def test_the_class_of_device_gives_the_limit_and_the_minimum_effect() -> None:
+    made = [launch([1.0 + 0.03 * n] * 10) for n in range(6)]
+    assert summarise(measurement(*made), Platform.HOST).stable
+    phone = summarise(measurement(*made), Platform.IOS)
+    assert not phone.stable
+    assert phone.minimum_effect == 0.05
+    assert "the limit of iPhone CPUs is 5%" in phone.instability
+
+
+def test_values_come_one_a_launch_in_milliseconds() -> None:
+    values = launch_values([launch([1.0, 2.0, 3.0], cold_ms=50.0), launch([4.0])])
+    assert values.warm_p50_ms == pytest.approx((2.0, 4.0))
+    assert values.cold_ms == pytest.approx((50.0, 40.0))
+    assert values.peak_memory_bytes == (50_000_000, 50_000_000)
