@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,11 +25,12 @@ from distillfarm.compression.protocols import PassRefused
 from distillfarm.compression.settings import WorkerSettings
 from distillfarm.compression.worker import serve
 from distillfarm.controller.settings import ControllerSettings
+from distillfarm.controller.store.protocol import MeasurementQuery
 from distillfarm.controller.store.sql import SqlStore
 from distillfarm.controller.study_runner import DurableStudies
 from distillfarm.domain.agent import JobResult
 from distillfarm.domain.errors import Cancelled, NoCapacity
-from distillfarm.domain.hardware import Chipset, Device, Target
+from distillfarm.domain.hardware import Chipset, Device, DeviceInfo, Target
 from distillfarm.domain.ids import derived_id
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.job import Job, JobRequest, JobState
@@ -56,6 +58,9 @@ from distillfarm.domain.variant import (
 )
 from distillfarm.wire.blobs import LocalBlobs
 
+_FINAL = 4
+"""Launches of a first final measurement; see ``ToyProcesses.create``."""
+
 Report = Callable[[float, str], None]
 IsCancelled = Callable[[], bool]
 SIGNATURE = Signature(
@@ -69,9 +74,10 @@ class Toy:
 
     ``pass_s`` and ``launch_s`` are how long they take; ``refuse`` the pass that is refused,
     ``fail_once`` the pass that fails the first time by the harness's fault, ``incorrect`` the
-    recipe that answers wrongly on the device. Final measurements of no more than ``shaky``
-    launches are unstable. Beside the one device there are emulated ones of the chipsets
-    ``stand_ins``, of which ``dies`` goes down for good in the middle of its second job.
+    recipe that answers wrongly on the device. With ``shaky`` the first final measurement of every
+    artifact is disturbed. There are ``phones`` devices of the one chipset, of which that of the
+    serial ``lost`` goes down for good after ``lost_after`` jobs. Beside them there are emulated
+    ones of the chipsets ``stand_ins``, of which ``dies`` goes down for good in its second job.
     """
 
     pass_s: float = 0.0
@@ -80,9 +86,12 @@ class Toy:
     refuse: str = ""
     fail_once: str = ""
     incorrect: str = ""
-    shaky: int = 0
+    shaky: bool = False
     freshness_s: float = 3600.0
     silence_s: float = 30.0
+    phones: int = 1
+    lost: str = ""
+    lost_after: int = 0
     stand_ins: tuple[str, ...] = ()
     dies: str = ""
 
@@ -207,12 +216,13 @@ class ToyWorkshop:
 
 
 class ToyDispatcher:
-    """Speaks Dispatcher's protocol on one made-up device, through the real store."""
+    """Speaks Dispatcher's protocol on made-up devices, through the real store."""
 
-    def __init__(self, folder: Path, store: SqlStore, toy: Toy) -> None:
+    def __init__(self, folder: Path, store: SqlStore, toy: Toy, os_build: str = "build-1") -> None:
         self._folder = folder
         self._store = store
         self._toy = toy
+        self._os_build = os_build
 
     def measure(
         self,
@@ -233,8 +243,8 @@ class ToyDispatcher:
             if cancelled():
                 raise Cancelled("cancelled")
             time.sleep(self._toy.launch_s)
-        device = self._store.devices(job.request.selector)[0]
-        if self._gone(device):
+        device = self._device(job)
+        if device is None:
             text = "waiting for a device that can run it: 1 offline; waited 600 s"
             return self._store.fail_job(job.job_id, text, time.time())
         # A lease of a controller that was killed ends when it expires; here at once.
@@ -245,14 +255,25 @@ class ToyDispatcher:
         log(self._folder, f"measure {job.request.idempotency_key}")
         return finished
 
-    def _gone(self, device: Device) -> bool:
-        ran = any(each.device_id == device.device_id for each in self._store.jobs([JobState.DONE]))
-        return ran and bool(self._toy.dies) and device.info.chipset.model == self._toy.dies
+    def _device(self, job: Job) -> Device | None:
+        """The device that had the least to do, of those that the job means and that are up."""
+        done = Counter(each.device_id for each in self._store.jobs([JobState.DONE]))
+        up = [
+            each
+            for each in self._store.devices(job.request.selector)
+            if not self._gone(each, done[each.device_id])
+        ]
+        return min(up, key=lambda each: done[each.device_id], default=None)
+
+    def _gone(self, device: Device, jobs: int) -> bool:
+        died = bool(self._toy.dies) and device.info.chipset.model == self._toy.dies
+        lost = device.info.serial == self._toy.lost and jobs >= self._toy.lost_after
+        return lost or (died and jobs > 0)
 
     def _measurement(self, job: Job, token: int, device: Device) -> Measurement:
         request = job.request
         size = request.artifact.size_bytes
-        shake = 100 * size if 3 < request.spec.launches <= self._toy.shaky else 50
+        shake = 100 * size if self._disturbed(request) else 50
         launches = tuple(
             farm_samples.launch(100 * size + shake * number)
             for number in range(request.spec.launches)
@@ -269,11 +290,16 @@ class ToyDispatcher:
             "outputs differ by 0.5" if wrong else "",
             () if wrong else launches,
             Energy(reason="no meter"),
-            (ContextEntry("os_build", "build-1"), ContextEntry("runtime_version", "1.30")),
+            (ContextEntry("os_build", self._os_build), ContextEntry("runtime_version", "1.30")),
             time.time(),
             1.0,
             emulated=device.info.emulated,
         )
+
+    def _disturbed(self, request: JobRequest) -> bool:
+        query = MeasurementQuery(artifact_digest=request.artifact.digest)
+        before = [each for each in self._store.measurements(query) if len(each.launches) == _FINAL]
+        return self._toy.shaky and request.spec.launches == _FINAL and not before
 
 
 @dataclass(frozen=True)
@@ -304,15 +330,21 @@ def store(folder: Path) -> SqlStore:
     return SqlStore(f"sqlite:///{folder / 'farm.sqlite'}")
 
 
-def controller(folder: Path, stop: threading.Event) -> None:
-    """Run the controller's study side; new studies in the store are started as they appear."""
-    toy = msgspec.json.decode((folder / "toy.json").read_bytes(), type=Toy)
-    database = store(folder)
+def devices(toy: Toy) -> list[DeviceInfo]:
+    """The devices that are there."""
     stand_ins = [
         replace(farm_samples.device_info(name, emulated=True), chipset=Chipset("Acme", name))
         for name in toy.stand_ins
     ]
-    database.report_devices("agent-1", [farm_samples.device_info(), *stand_ins], time.time())
+    phones = [farm_samples.device_info(f"phone-{each + 1}") for each in range(toy.phones)]
+    return [*phones, *stand_ins]
+
+
+def controller(folder: Path, stop: threading.Event) -> None:
+    """Run the controller's study side; new studies in the store are started as they appear."""
+    toy = msgspec.json.decode((folder / "toy.json").read_bytes(), type=Toy)
+    database = store(folder)
+    database.report_devices("agent-1", devices(toy), time.time())
     settings = ToySettings(
         folder,
         ControllerSettings(state_dir=folder).workflow_database,

@@ -9,12 +9,22 @@ from distillfarm.cli import formats
 from distillfarm.cli.console import harmless, row, table
 from distillfarm.cli.pictures import spark
 from distillfarm.controller import quality
-from distillfarm.controller.decide import front as pareto_ids
+from distillfarm.controller.accounts import spending
 from distillfarm.controller.fates import is_emulated
+from distillfarm.controller.front import front as pareto_ids
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.measurement import Outcome
 from distillfarm.domain.sla import format_bound
-from distillfarm.domain.study import Choice, MatrixCell, Score, Sla, Study, Trial, Verdict
+from distillfarm.domain.study import (
+    Choice,
+    MatrixCell,
+    Metric,
+    Score,
+    Sla,
+    Study,
+    Trial,
+    Verdict,
+)
 from distillfarm.domain.variant import Exported, Quality
 
 VERDICT_STYLES = {
@@ -35,7 +45,8 @@ def study_tables(study: Study, trials: Sequence[Trial], cells: Sequence[MatrixCe
     parts: list[RenderableType] = []
     for choice in study.choices:
         of_chipset = [trial for trial in trials if trial.chipset == choice.chipset]
-        parts += [*_front(choice, of_chipset), Text(), *_verdict(choice), Text()]
+        parts += [*_front(choice, of_chipset, study.spec.objective), Text()]
+        parts += [*_verdict(choice), *_spent(choice), Text()]
         parts += _chosen(choice, of_chipset, study.spec.sla)
     parts.append(matrix_table(cells))
     return Group(*parts)
@@ -86,9 +97,9 @@ def best_trials(trials: Sequence[Trial]) -> list[Trial]:
     return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])]
 
 
-def _front(choice: Choice, trials: Sequence[Trial]) -> list[RenderableType]:
+def _front(choice: Choice, trials: Sequence[Trial], objective: Metric) -> list[RenderableType]:
     measured = best_trials(trials)
-    front = pareto_ids(measured)
+    front = pareto_ids(measured, objective)
     chosen = {str(trial.candidate) for trial in trials if trial.trial_id == choice.trial_id}
     # A column that could only repeat "not measured" is a line below the table instead.
     metered = any(trial.score.energy.method for trial in measured if trial.score)
@@ -103,13 +114,20 @@ def _front(choice: Choice, trials: Sequence[Trial]) -> list[RenderableType]:
         unverified = trial.exported is not None and trial.exported.unverified
         row(
             made,
-            "chosen" if is_chosen else "",
+            _mark(trial, choice, is_chosen=is_chosen),
             (name, f"on {trial.candidate.target}{', unverified' if unverified else ''}"),
             *_cells(trial.score, factor)[: len(numbers)],
             style="bold" if is_chosen else "" if trial.trial_id in front else "dim",
         )
     lines = [_line(text) for text in (*_not_measured(measured), _others(trials, measured, front))]
     return [made, *lines]
+
+
+def _mark(trial: Trial, choice: Choice, *, is_chosen: bool) -> str | tuple[str, str]:
+    knee = "knee" if trial.trial_id == choice.knee_trial_id else ""
+    if is_chosen:
+        return ("chosen", knee) if knee else "chosen"
+    return knee
 
 
 def _cells(score: Score, factor: float) -> tuple[str | tuple[str, ...], ...]:
@@ -151,10 +169,13 @@ def _others(trials: Sequence[Trial], measured: Sequence[Trial], front: frozenset
     )
     dominated = len(measured) - len(front)
     emulated = sum(is_emulated(trial) for trial in trials)
+    unasked = sum(bool(trial.skipped) for trial in trials)
+    skipped = f"{unasked} skipped before a device was asked, " if unasked else ""
     aside = f", {emulated} ran on emulated devices only and have no numbers" if emulated else ""
     return (
         f"{len(measured)} variants measured, {dominated} of them dominated; {refused} refused, "
-        f"{broken} failed on the device (the report tells why){aside}; [] is the 95 % interval"
+        f"{skipped}{broken} failed on the device (the report tells why){aside}; [] is the 95 %"
+        " interval"
     )
 
 
@@ -172,7 +193,24 @@ def _verdict(choice: Choice) -> list[RenderableType]:
             each.reason,
             style=VERDICT_STYLES[each.verdict],
         )
-    return [head, made] if choice.verdict.bounds else [head]
+    parts: list[RenderableType] = [head, made] if choice.verdict.bounds else [head]
+    return [*parts, *_phones(choice)]
+
+
+def _phones(choice: Choice) -> list[RenderableType]:
+    """How each device judged, where several did."""
+    if len(choice.phones) <= 1:
+        return []
+    made = table("", "judged on", "verdict", "launches", right=("launches",))
+    for each in choice.phones:
+        verdict = each.verdict.verdict
+        style = VERDICT_STYLES[verdict]
+        row(made, each.device_id, verdict.value, str(each.launches), style=style)
+    return [made]
+
+
+def _spent(choice: Choice) -> list[RenderableType]:
+    return [_line(each) for each in spending(choice.spent)] if choice.spent else []
 
 
 def _chosen(choice: Choice, trials: Sequence[Trial], sla: Sla) -> list[RenderableType]:

@@ -10,6 +10,8 @@ def fate(trial: Trial) -> tuple[str, str]:
     """What became of a trial in a word, and why."""
     if trial.refusal is not None:
         return "refused", str(trial.refusal)
+    if trial.outcome is None and trial.skipped:
+        return "skipped", trial.skipped
     if trial.outcome is None:
         return "not measured", trial.outcome_reason
     for mark in (EMULATED, UNSTABLE):

@@ -18,6 +18,22 @@ class Unsupported:
 
 
 @dataclass(frozen=True)
+class Phone:
+    """One device with what decides whether its launches belong to a series.
+
+    ``runtimes`` are those of the study's targets that it can run, each with its version.
+    """
+
+    device_id: str
+    os_build: str
+    runtimes: tuple[tuple[Target, str], ...]
+
+    def version(self, target: Target) -> str | None:
+        """The version of a target's runtime, None where the device cannot run it."""
+        return dict(self.runtimes).get(target)
+
+
+@dataclass(frozen=True)
 class ChipsetLab:
     """One chipset: what a study searches a winner for.
 
@@ -27,7 +43,7 @@ class ChipsetLab:
 
     chipset: str
     selector: str
-    device_ids: tuple[str, ...]
+    phones: tuple[Phone, ...]
     targets: tuple[Target, ...]
     unsupported: tuple[Unsupported, ...] = ()
     emulated: bool = False
@@ -60,7 +76,7 @@ def _chipset(
     return ChipsetLab(
         chipset=name,
         selector=f"{narrowed},emulated=no" if len(real) < len(found) and real else narrowed,
-        device_ids=tuple(each.device_id for each in devices),
+        phones=tuple(_phone(each, targets) for each in devices),
         targets=tuple(target for target in targets if None in refusals[target]),
         unsupported=tuple(
             Unsupported(target, str(refusals[target][0]))
@@ -69,6 +85,13 @@ def _chipset(
         ),
         emulated=not real,
     )
+
+
+def _phone(device: Device, targets: Sequence[Target]) -> Phone:
+    versions = {each.target: each.version for each in device.info.runtimes}
+    able = [target for target in targets if refusal(device.info, target) is None]
+    runtimes = tuple((target, versions.get(target, "")) for target in able)
+    return Phone(device.device_id, device.info.os_build, runtimes)
 
 
 def _narrowed(selector: str, chipset: str, devices: Sequence[Device]) -> str:

@@ -61,7 +61,7 @@ def _of_trial(store: Store, study: Study, trial: Trial) -> Iterator[MatrixCell]:
         device_model="",
         os_build="",
         label=NOT_MEASURED,
-        reason=trial.outcome_reason,
+        reason=trial.skipped or trial.outcome_reason,
         measured_at_s=0.0,
         size_bytes=trial.exported.artifact.size_bytes if trial.exported else 0,
     )

@@ -5,61 +5,30 @@ Nothing between the steps looks at a clock, a device or a random number.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import structlog
 from dbos import DBOS, DBOSConfiguredInstance
 
-from distillfarm.compression import candidates, samplers
-from distillfarm.compression.protocols import Sampler
 from distillfarm.controller import durable
-from distillfarm.controller.decide import Entrant, lost
+from distillfarm.controller.finals import Finals, Judgement, finals_of
 from distillfarm.controller.lab import ChipsetLab
-from distillfarm.controller.scoring import observation
-from distillfarm.controller.stages import Stages, Tools
+from distillfarm.controller.measuring import Order, Taken
+from distillfarm.controller.search.race import Measured
+from distillfarm.controller.searching import Search, search_on
+from distillfarm.controller.stages import Stages
+from distillfarm.controller.tools import Tools
 from distillfarm.domain.errors import Cancelled, FarmError
 from distillfarm.domain.model import Analysis
-from distillfarm.domain.study import Choice, Sla, StudySpec, StudyState, Trial
-from distillfarm.domain.variant import Candidate, Variant
+from distillfarm.domain.study import Choice, StudyState, Trial
+from distillfarm.domain.variant import Variant
 
 # Raise it whenever the sequence of steps changes: a study begun by another version starts anew,
 # which is cheap, since everything that it built and measured is found again by its key.
-VERSION = "2"
-# Candidates asked for at once, for each target: the sampler learns between rounds.
-_ROUND = 2
+VERSION = "3"
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
-
-
-@dataclass
-class Search:
-    """The search on one chipset: its sampler, and how many candidates it may still ask for."""
-
-    place: ChipsetLab
-    sampler: Sampler
-    left: int
-    trials: list[Entrant] = field(default_factory=list)
-
-    def ask(self) -> Sequence[Candidate]:
-        """The next candidates; none when the budget or the space is used up."""
-        asked = self.sampler.ask(min(self.left, _ROUND * len(self.place.targets)))
-        self.left = self.left - len(asked) if asked else 0
-        return asked
-
-    def tell(self, entrants: Sequence[Entrant], sla: Sla) -> None:
-        """Learn what became of the candidates that were tried on this chipset.
-
-        Where none of them could be measured its devices are gone or broken: the search ends there,
-        lest every other chipset waits for them in every round. What was found stands.
-        """
-        here = [each for each in entrants if each.trial.chipset == self.place.chipset]
-        for entrant in here:
-            self.trials.append(entrant)
-            self.sampler.tell(observation(entrant.trial, sla))
-        if lost(here):
-            self.left = 0
 
 
 @DBOS.dbos_class()
@@ -75,65 +44,50 @@ class Pipeline(DBOSConfiguredInstance):
         """Search, decide and deliver; every way to end is written into the study's record."""
         stages = Stages(self._tools, self._tools.store.study(study_id))
         try:
-            _search(stages)
+            run_study(stages)
         except Cancelled as error:
-            stages.end(StudyState.CANCELLED, str(error))
+            stages.telling.end(StudyState.CANCELLED, str(error))
         except FarmError as error:
-            stages.end(StudyState.FAILED, str(error))
+            stages.telling.end(StudyState.FAILED, str(error))
         except Exception:
             _log.exception("study failed", study_id=study_id)
-            stages.end(StudyState.FAILED, "internal error; the controller's log has the details")
+            told = "internal error; the controller's log has the details"
+            stages.telling.end(StudyState.FAILED, told)
             raise
 
 
-def _search(stages: Stages) -> None:
-    spec = stages.spec
+def run_study(stages: Stages) -> None:
+    """The flow of a study, from its first step to its bundle."""
     started_s = _step(stages, "start", 0, stages.now_s, float)
     lab = _step(stages, "find devices", 0, stages.find_devices, tuple[ChipsetLab, ...])
-    _plan(stages, spec, lab)
+    _plan(stages, lab)
 
     model = _step(stages, "ingest", 1, stages.ingest, Variant)
     analysis = _step(stages, "analyse", 1, lambda: stages.analyse(model), Analysis)
-    searches = [_search_on(place, analysis, spec) for place in lab]
+    earlier = _step(stages, "recollect", 0, stages.recollect, list[Measured])
+    searches = [search_on(place, analysis, stages.spec) for place in lab]
     references = _build(stages, model, stages.references(lab))
 
-    while asked := [
-        trial for each in searches for trial in stages.proposed(each.place, each.ask())
-    ]:
+    in_time = True
+    while in_time and (asked := _proposed(stages, searches)):
         built = _build(stages, model, asked)
-        measured = _measure(stages, built, lab, spec.launches)
         for each in searches:
-            each.tell(measured, spec.sla)
-        if _step(stages, "look at the time", 0, lambda: stages.out_of_time(started_s), bool):
-            break
+            each.enter(built)
+        in_time = _race(stages, searches, earlier, started_s)
 
-    best = [
-        trial
-        for each in searches
-        for trial in stages.finalists(each.trials, references, each.place)
+    there = _step(stages, "look again", 0, stages.look_at_devices, tuple[ChipsetLab, ...])
+    ranks = _step(stages, "rank", 0, lambda: [each.ranking() for each in searches], list[list[str]])
+    finals = [
+        finals_of(each, rank, there, references) for each, rank in zip(searches, ranks, strict=True)
     ]
-    _settle(stages, spec, len(best))
-    finals = _measure(stages, best, lab, spec.final_launches, final=True)
-    if unstable := [each.trial for each in finals if each.unstable]:
-        # Disturbed once: measured again for longer, whatever that shows; both are kept.
-        again = _measure(stages, unstable, lab, 2 * spec.final_launches, final=True)
-        finals = [*(each for each in finals if not each.unstable), *again]
-    others = [*map(Entrant, references), *(entrant for each in searches for entrant in each.trials)]
-    _step(stages, "decide", 1, lambda: stages.decide(lab, finals, others), list[Choice])
+    _verify(stages, finals)
+    found = [each.found() for each in finals]
+    _step(stages, "decide", 1, lambda: stages.decide(found), list[Choice])
     _step(stages, "bundle", 0, stages.bundle, None)
 
 
-def _search_on(place: ChipsetLab, analysis: Analysis, spec: StudySpec) -> Search:
-    if spec.recipes:
-        space = [Candidate(recipe, target) for recipe in spec.recipes for target in place.targets]
-        return Search(place, samplers.create("grid", space, spec.seed), len(space))
-    space = [
-        each
-        for each in candidates.propose(analysis, place.targets)
-        if each.recipe.passes  # the untouched model is the reference beside the search
-    ]
-    budget = spec.budget.trials_per_target * len(place.targets)
-    return Search(place, samplers.create("tpe", space, spec.seed), min(budget, len(space)))
+def _proposed(stages: Stages, searches: Sequence[Search]) -> list[Trial]:
+    return [trial for each in searches for trial in stages.proposed(each.place, each.propose())]
 
 
 def _build(stages: Stages, model: Variant, trials: Sequence[Trial]) -> list[Trial]:
@@ -141,45 +95,94 @@ def _build(stages: Stages, model: Variant, trials: Sequence[Trial]) -> list[Tria
     return _step(stages, "compress", count, lambda: stages.compress(model, trials), list[Trial])
 
 
-def _measure(
-    stages: Stages,
-    trials: Sequence[Trial],
-    lab: Sequence[ChipsetLab],
-    launches: int,
-    *,
-    final: bool = False,
-) -> list[Entrant]:
-    return _step(
-        stages,
-        "measure",
-        launches * sum(each.exported is not None for each in trials),
-        lambda: stages.measure(trials, lab, launches, fresh=final),
-        list[Entrant],
-    )
+def _race(
+    stages: Stages, searches: Sequence[Search], earlier: Sequence[Measured], started_s: float
+) -> bool:
+    """Launch what the races ask for, in rounds over all candidates; whether there is time left."""
+    running = [each for each in searches if not each.over]
+    in_time = True
+    while in_time and (orders := _ordered(stages, searches, earlier)):
+        taken = _measure(stages, orders)
+        for each in searches:
+            each.tell(taken)
+        in_time = _step(stages, "look at the time", 0, lambda: stages.in_time(started_s), bool)
+    for each in searches:
+        each.inform_sampler()
+    trials = [trial for each in searches for trial in each.trials()]
+    ended = [f"{each.place.chipset}: {each.why_over}" for each in running if each.over]
+    _step(stages, "keep", 0, lambda: stages.keep(trials, ended), None)
+    return in_time
 
 
-def _plan(stages: Stages, spec: StudySpec, lab: Sequence[ChipsetLab]) -> None:
+def _ordered(
+    stages: Stages, searches: Sequence[Search], earlier: Sequence[Measured]
+) -> list[Order]:
+    """The next round of launches on all chipsets, each knowing what the others have measured."""
+    known = [*earlier, *(measured for each in searches for measured in each.measured())]
+
+    def ask() -> list[Order]:
+        for each in searches:
+            each.learn(known)
+        wanted = [order for each in searches for order in each.orders()]
+        return stages.measuring.recall(wanted)
+
+    # A step, so that a replay asks for what was asked for, whatever its arithmetic says by a hair.
+    orders = _step(stages, "ask", 0, ask, list[Order])
+    still = max(sum(each.expected() for each in searches), sum(each.to_make for each in orders))
+    places = [each.place for each in searches]
+    stages.telling.progress.settle("measure", still + _final_launches(stages, places))
+    return orders
+
+
+def _verify(stages: Stages, finals: Sequence[Finals]) -> None:
+    """Launch the best anew, in rounds over all chipsets, until each bound is decided."""
+    progress = stages.telling.progress
+    progress.settle("compress", 0)
+    progress.settle("measure", _final_launches(stages, [each.place for each in finals]))
+    while orders := [order for each in finals for order in each.orders()]:
+        taken = _measure(stages, orders)
+        judged = _judge(stages, taken)
+        for each in finals:
+            each.tell(taken, judged)
+    progress.settle("measure", 0)
+
+
+def _measure(stages: Stages, orders: Sequence[Order]) -> list[Taken]:
+    units = sum(each.to_make for each in orders)
+    return _step(stages, "measure", units, lambda: stages.measuring.take(orders), list[Taken])
+
+
+def _judge(stages: Stages, taken: Sequence[Taken]) -> dict[str, Judgement]:
+    judged = _step(stages, "judge", 0, lambda: stages.judge(taken), list[Judgement])
+    return {each.trial_id: each for each in judged}
+
+
+def _plan(stages: Stages, lab: Sequence[ChipsetLab]) -> None:
+    spec = stages.spec
     targets = {target for place in lab for target in place.targets}
     pairs = sum(len(place.targets) for place in lab)
     trials = len(spec.recipes) or spec.budget.trials_per_target
-    stages.progress.planned = {
+    stages.telling.progress.planned = {
         "ingest": 1,
         "analyse": 1,
         "compress": len(targets) * (1 + trials),
-        "measure": pairs * trials * spec.launches + (pairs + 2 * len(lab)) * spec.final_launches,
+        "measure": pairs * trials * spec.launches + _final_launches(stages, lab),
         "decide": 1,
         "bundle": 1,
     }
 
 
-def _settle(stages: Stages, spec: StudySpec, finalists: int) -> None:
-    """The search is over: only what is still to come counts as planned."""
-    stages.progress.settle("compress", 0)
-    stages.progress.settle("measure", finalists * spec.final_launches)
+def _final_launches(stages: Stages, lab: Sequence[ChipsetLab]) -> int:
+    """Launches to be expected after the search: the best on every phone, the originals on one."""
+    spec = stages.spec
+    runs = sum(min(spec.phones, len(place.phones)) + len(place.targets) for place in lab)
+    return runs * spec.final_launches
 
 
 def _step(stages: Stages, stage: str, units: int, work: Callable[[], T], kind: object) -> T:
+    if units:
+        stages.telling.progress.begin(stage, units)
     result, seconds = durable.step(stage, work, kind)
     if units:
-        stages.progress.finish(stage, units, seconds)
+        stages.telling.progress.finish(stage, units, seconds)
     return result

@@ -9,7 +9,10 @@ _BRIEF_S = {"decide": 1.0, "bundle": 3.0, "analyse": 3.0}
 
 @dataclass
 class Progress:
-    """Units of work planned and done for each stage, with the seconds that the done ones took."""
+    """Units of work planned and done for each stage, with the seconds that the done ones took.
+
+    A plan is what is expected, and changes while the search learns what it needs.
+    """
 
     planned: dict[str, int] = field(default_factory=dict)
     _done: dict[str, int] = field(default_factory=dict)
@@ -24,10 +27,19 @@ class Progress:
         """Plan exactly ``units`` more of a stage."""
         self.planned[stage] = self._done.get(stage, 0) + units
 
+    def begin(self, stage: str, units: int) -> None:
+        """Plan at least the ``units`` of a stage that are begun now, whatever was expected."""
+        self.planned[stage] = max(self.planned.get(stage, 0), self._done.get(stage, 0) + units)
+
     @property
     def done(self) -> int:
         """Units done in all."""
         return sum(self._done.values())
+
+    def done_with(self, stage: str, under_way: float) -> int:
+        """Units done in all, with those of ``stage`` that are under way; never past its plan."""
+        left = self.planned.get(stage, 0) - self._done.get(stage, 0)
+        return self.done + min(int(under_way), max(left, 0))
 
     @property
     def total(self) -> int:

@@ -13,8 +13,8 @@ from distillfarm.compression.workflows import APPLICATION as WORKERS
 from distillfarm.controller import pipeline
 from distillfarm.controller.compressor import Compressor
 from distillfarm.controller.signing import signing_key
-from distillfarm.controller.stages import Dispatcher, Tools
 from distillfarm.controller.store.protocol import Store
+from distillfarm.controller.tools import Dispatcher, Tools
 from distillfarm.domain.study import StudyState
 from distillfarm.wire.blobs import BlobStore
 

@@ -221,8 +221,10 @@ class Spent:
     """What a search used on one chipset.
 
     Of ``candidates`` that were built ``skipped`` were not measured there at all; ``reused``
-    measurements were there before. ``grid_launches`` is what measuring every candidate three times
-    would have taken. ``device_s`` is how long devices were held, ``waited_s`` of it at gates.
+    measurements were there before. ``launches`` were made to find the best, against which stand
+    ``grid_launches``: what measuring every candidate three times would have taken. The
+    ``final_launches`` that judge the best, and the originals beside it, come on top of either.
+    ``device_s`` is how long devices were held in all, ``waited_s`` of it at gates.
     """
 
     candidates: int
@@ -233,6 +235,7 @@ class Spent:
     grid_launches: int
     device_s: float
     waited_s: float
+    final_launches: int = 0
 
 
 @dataclass(frozen=True)
@@ -292,8 +295,10 @@ class StudyEvent:
 class MatrixCell:
     """One row of the compatibility matrix: a variant on a chipset and target, as measured.
 
-    ``label`` is how the row is to be read: the outcome, or ``UNSTABLE``, ``EMULATED``, ``TOOL`` (a
-    maker's own figures) or ``not measured``, all of which have no numbers.
+    It speaks of one build of the system and one version of the runtime. ``label`` is how the row is
+    to be read: the outcome, or ``UNSTABLE``, ``EMULATED``, ``TOOL`` (a maker's own figures) or
+    ``not measured``, all of which have no numbers. ``reason`` is why there are none, and else over
+    what the row speaks where that is more than the measurement ``measurement_id``.
     """
 
     study_id: str

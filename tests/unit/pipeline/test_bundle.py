@@ -9,20 +9,22 @@ from pathlib import Path
 
 import farm_samples
 import pytest
-from made_trials import exported_of, looked_into, make_trial
+from made_trials import exported_of, looked_into, make_trial, score_of
 
 from distillfarm.controller.bundle import build_bundle, unpack, verify, write_bundle
-from distillfarm.controller.decide import Entrant, choose
+from distillfarm.controller.decide import Entrant, Found, Verified, choose
+from distillfarm.controller.evidence import Evidence as Shown
 from distillfarm.controller.reports.evidence import Evidence, Measured, gather
 from distillfarm.controller.reports.html import render
 from distillfarm.controller.signing import signing_key
 from distillfarm.controller.store.sql import SqlStore
+from distillfarm.controller.verdict import judge
 from distillfarm.domain.errors import AlreadyExists, InvalidRequest
 from distillfarm.domain.hardware import Device, DeviceStatus
 from distillfarm.domain.job import Lease
 from distillfarm.domain.measurement import Energy, Series, SeriesPoint
 from distillfarm.domain.sla import parse_sla
-from distillfarm.domain.study import Study, StudyState
+from distillfarm.domain.study import PhoneVerdict, Spent, Study, StudyState
 from distillfarm.domain.variant import Refusal
 from distillfarm.statistics.summary import summarise
 from distillfarm.wire.blobs import LocalBlobs
@@ -56,7 +58,16 @@ def _evidence(blobs: LocalBlobs) -> Evidence:
             "fp16", f"operator {HOSTILE} cannot be done", blobs.put_bytes(b"it said so")
         ),
     )
-    choice = choose(f"chip {HOSTILE}", [Entrant(trial), Entrant(reference)], SLA)
+    verdict = judge(SLA, Shown(score_of(trial)))
+    phone = PhoneVerdict(HOSTILE, verdict, 9)
+    spent = Spent(1, 0, 2, 0, 3, 9, 4.5, 0.5, 9)
+    found = Found(
+        f"chip {HOSTILE}",
+        (Verified(Entrant(trial), verdict, (phone,)),),
+        (Entrant(reference),),
+        spent=spent,
+    )
+    choice = choose(found, SLA)
     trials = tuple(replace(each, chipset=choice.chipset) for each in (trial, reference, refused))
     spec = farm_samples.study_spec(HOSTILE)
     study = Study("study-1", spec, StudyState.DONE, 1.0, 2.0, choices=(choice,))
@@ -112,6 +123,7 @@ def test_the_report_draws_what_meters_saw_and_tells_how_far_to_trust_energy(
     trial = replace(chosen, score=replace(chosen.score, energy=metered))
     page = render(Evidence(evidence.study, (trial, *others), measured), "signer", {})
     assert "read every 250 ms, over 5 launches, tells 0.0100 mJ apart" in page
+    assert "<dt>stopped</dt><dd>as many launches as asked for</dd>" in page
 
 
 def test_the_report_shows_no_number_of_an_emulated_device(evidence: Evidence) -> None:
@@ -119,7 +131,7 @@ def test_the_report_shows_no_number_of_an_emulated_device(evidence: Evidence) ->
     why = "EMULATED: ok; what an emulated device does says nothing of a real one"
     trial = replace(chosen, score=None, outcome_reason=why)
     ran = replace(measured, measurement=replace(measured.measurement, emulated=True), summary=None)
-    choice = choose(chosen.chipset, [Entrant(trial, emulated=True)], SLA)
+    choice = choose(Found(chosen.chipset, beside=(Entrant(trial, emulated=True),)), SLA)
     study = replace(evidence.study, choices=(choice,))
     page = render(Evidence(study, (trial, *others[1:]), (ran,)), "signer", {})
     assert '<span class="tag emulated">emulated</span>' in page

@@ -22,7 +22,9 @@ def test_devices_of_one_chipset_are_one_place() -> None:
     other = device("c", chipset=Chipset("Qualcomm", "SM8550"))
     lab = survey([device("a"), device("b"), other], [ONNX], "*")
     assert [each.chipset for each in lab] == ["Google Tensor G2", "Qualcomm SM8550"]
-    assert lab[0].device_ids == ("device-a", "device-b")
+    assert [each.device_id for each in lab[0].phones] == ["device-a", "device-b"]
+    assert lab[0].phones[0].version(ONNX) == "1.30"
+    assert lab[0].phones[0].os_build == "build-1"
     assert matches(device("b"), lab[0].selector)
     assert not matches(other, lab[0].selector)
 
@@ -50,7 +52,9 @@ def test_a_target_that_every_device_refuses_is_named_with_the_reason() -> None:
 
 def test_one_willing_device_is_enough_for_a_target() -> None:
     refused = replace(device("a"), info=farm_samples.device_info("a", refusal="no"))
-    assert survey([refused, device("b")], [ONNX], "*")[0].targets == (ONNX,)
+    (place,) = survey([refused, device("b")], [ONNX], "*")
+    assert place.targets == (ONNX,)
+    assert [each.version(ONNX) for each in place.phones] == [None, "1.30"]
 
 
 def test_a_chipset_whose_name_has_a_comma_is_meant_by_its_device() -> None:
@@ -65,12 +69,12 @@ def emulated(name: str) -> Device:
 
 def test_a_chipset_of_emulated_devices_alone_is_marked() -> None:
     (place,) = survey([emulated("a")], [ONNX], "*")
-    assert (place.emulated, place.device_ids) == (True, ("device-a",))
+    assert (place.emulated, [each.device_id for each in place.phones]) == (True, ["device-a"])
     assert matches(emulated("a"), place.selector)
 
 
 def test_emulated_devices_are_left_alone_where_there_is_a_real_one() -> None:
     (place,) = survey([emulated("a"), device("b")], [ONNX], "*")
-    assert (place.emulated, place.device_ids) == (False, ("device-b",))
+    assert (place.emulated, [each.device_id for each in place.phones]) == (False, ["device-b"])
     assert matches(device("b"), place.selector)
     assert not matches(emulated("a"), place.selector)

@@ -33,3 +33,20 @@ def test_settling_drops_what_the_search_did_not_need() -> None:
     progress.settle("measure", 14)
     assert (progress.done, progress.total) == (16, 30)
     assert progress.left_s() == pytest.approx(14.0)
+
+
+def test_what_is_begun_is_planned_whatever_was_expected() -> None:
+    progress = Progress({"measure": 4})
+    progress.finish("measure", 4, 4.0)
+    progress.begin("measure", 6)
+    assert (progress.done, progress.total) == (4, 10)
+    progress.begin("measure", 2)
+    assert progress.total == 10
+
+
+def test_what_is_under_way_never_passes_what_is_planned() -> None:
+    progress = Progress({"measure": 10})
+    progress.finish("measure", 4, 4.0)
+    assert progress.done_with("measure", 2.9) == 6
+    assert progress.done_with("measure", 99.0) == 10
+    assert progress.done_with("compress", 99.0) == 4

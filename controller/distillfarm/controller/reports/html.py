@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import jinja2
 from markupsafe import Markup
 
-from distillfarm.controller import decide, quality
+from distillfarm.controller import front as fronts
+from distillfarm.controller import quality
+from distillfarm.controller.accounts import spending
 from distillfarm.controller.fates import fate
 from distillfarm.controller.quantities import (
     byte_count,
@@ -51,6 +53,7 @@ class ChipsetPart:
     facts: tuple[str, ...]
     parts: Markup
     series: tuple[Markup, ...]
+    spending: tuple[str, ...]
 
 
 def render(evidence: Evidence, signer: str, logs: Mapping[str, str]) -> str:
@@ -95,7 +98,7 @@ def _part(evidence: Evidence, choice: Choice) -> ChipsetPart:
     # A finalist's search trial would show the same candidate twice.
     settled = {each.candidate for each in here if each.final}
     shown = [each for each in here if each.final or each.candidate not in settled]
-    front = decide.front(shown)
+    front = fronts.front(shown, evidence.study.spec.objective)
     rows = [_row(evidence, each, front) for each in here]
     finals = tuple(each for each in rows if each.trial.final)
     chosen = next((each for each in rows if each.trial.trial_id == choice.trial_id), None)
@@ -111,7 +114,8 @@ def _part(evidence: Evidence, choice: Choice) -> ChipsetPart:
         finals=finals,
         searched=tuple(each for each in rows if not each.trial.final),
         numbered=tuple(plots.numbered(shown, front)),
-        pareto=_image(plots.pareto(shown, front, choice.trial_id)),
+        pareto=_image(plots.pareto(shown, front, choice.trial_id, choice.knee_trial_id)),
+        spending=tuple(spending(choice.spent)) if choice.spent else (),
         launches=_image(
             plots.launches(
                 [

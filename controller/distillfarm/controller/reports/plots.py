@@ -25,10 +25,10 @@ _MAX_SERIES_POINTS = 400
 _MAX_TITLE = 80
 
 
-def pareto(trials: Sequence[Trial], front: frozenset[str], chosen: str) -> str:
-    """Quality against warm p90 with both intervals; the front filled and joined, the choice ringed.
+def pareto(trials: Sequence[Trial], front: frozenset[str], chosen: str, knee: str = "") -> str:
+    """Quality against warm p90 with both intervals; the front filled, the choice ringed.
 
-    The reference is drawn as a star. Empty when nothing was scored.
+    The reference is drawn as a star, the front's knee in a square. Empty when nothing was scored.
     """
     scored = [(each, each.score) for each in trials if each.score is not None]
     if not scored:
@@ -56,7 +56,8 @@ def pareto(trials: Sequence[Trial], front: frozenset[str], chosen: str) -> str:
                     label=label,
                 )
                 label = "_"
-        _ring(axes, scored, chosen)
+        _ring(axes, scored, chosen, marker="o", colour=canvas.COLOURS[1], label="chosen")
+        _ring(axes, scored, knee, marker="s", colour=canvas.INK, label="knee of the front")
         _log_axis(axes)
         axes.set_xlabel("warm p90 in ms, 95 % interval over launches (logarithmic)")
         axes.set_ylabel("quality on the test split")
@@ -194,18 +195,26 @@ def _strip(axes: Axes, row: int, each: Measured) -> None:
         )
 
 
-def _ring(axes: Axes, scored: Sequence[tuple[Trial, Score]], chosen: str) -> None:
+def _ring(
+    axes: Axes,
+    scored: Sequence[tuple[Trial, Score]],
+    trial_id: str,
+    *,
+    marker: str,
+    colour: str,
+    label: str,
+) -> None:
     for trial, score in scored:
-        if trial.trial_id == chosen:
+        if trial.trial_id == trial_id:
             axes.plot(
                 score.warm_p90_ms.value,
                 score.quality.value,
-                marker="o",
+                marker=marker,
                 markersize=17,
                 markerfacecolor="none",
-                color=canvas.COLOURS[1],
+                color=colour,
                 linestyle="none",
-                label="chosen",
+                label=label,
             )
 
 

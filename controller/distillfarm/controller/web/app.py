@@ -198,7 +198,8 @@ def _add_files(app: FastAPI, store: Store, blobs: BlobStore) -> None:
     def pareto(study_id: str, chipset: str) -> Response:
         found = views.chipset_trials(store, study_id, chipset)
         chosen = found.chosen.trial_id if found.chosen else ""
-        return picture(plots.pareto(found.trials, found.front, chosen), f"study {study_id}")
+        drawn = plots.pareto(found.trials, found.front, chosen, found.knee)
+        return picture(drawn, f"study {study_id}")
 
     @app.get("/studies/{study_id}/parts.svg")
     def parts(study_id: str, chipset: str) -> Response:

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from distillfarm.controller import decide, quality
+from distillfarm.controller import quality
+from distillfarm.controller.accounts import spending
+from distillfarm.controller.front import front
 from distillfarm.controller.health import Vitals
 from distillfarm.controller.readings import Reading, reading
 from distillfarm.controller.remarks import remarks
@@ -43,7 +45,8 @@ class ChipsetTrials:
     """The trials of a study on one chipset; ``front`` are the ids that none other dominates.
 
     ``chosen`` is the variant chosen for it, if there is one, and ``facts`` what is to be said of
-    its quality.
+    its quality. ``knee`` is the trial from which every step gives up more than it gains,
+    ``spending`` what the search took in words; both are empty before the choice.
     """
 
     chipset: str
@@ -51,6 +54,8 @@ class ChipsetTrials:
     front: frozenset[str]
     chosen: Trial | None
     facts: tuple[str, ...]
+    knee: str
+    spending: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -214,8 +219,17 @@ def matrix_choices(cells: list[MatrixCell]) -> MatrixChoices:
 
 def _chipset_trials(study: Study, trials: list[Trial], chipset: str) -> ChipsetTrials:
     here = tuple(each for each in trials if each.chipset == chipset)
-    wanted = next((each.trial_id for each in study.choices if each.chipset == chipset), "")
+    choice = next((each for each in study.choices if each.chipset == chipset), None)
+    wanted = choice.trial_id if choice else ""
     chosen = next((each for each in here if each.trial_id == wanted), None)
     exported = chosen.exported if chosen else None
     facts = quality.facts(exported, study.spec.sla) if exported else ()
-    return ChipsetTrials(chipset, here, decide.front(here), chosen, facts)
+    return ChipsetTrials(
+        chipset,
+        here,
+        front(here, study.spec.objective),
+        chosen,
+        facts,
+        choice.knee_trial_id if choice else "",
+        tuple(spending(choice.spent)) if choice and choice.spent else (),
+    )

@@ -504,6 +504,7 @@ class Spent(_message.Message):
     GRID_LAUNCHES_FIELD_NUMBER: _builtins.int
     DEVICE_S_FIELD_NUMBER: _builtins.int
     WAITED_S_FIELD_NUMBER: _builtins.int
+    FINAL_LAUNCHES_FIELD_NUMBER: _builtins.int
     candidates: _builtins.int
     skipped: _builtins.int
     measurements: _builtins.int
@@ -512,6 +513,7 @@ class Spent(_message.Message):
     grid_launches: _builtins.int
     device_s: _builtins.float
     waited_s: _builtins.float
+    final_launches: _builtins.int
     def __init__(
         self,
         *,
@@ -523,10 +525,11 @@ class Spent(_message.Message):
         grid_launches: _builtins.int = ...,
         device_s: _builtins.float = ...,
         waited_s: _builtins.float = ...,
+        final_launches: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "device_s", b"device_s", "grid_launches", b"grid_launches", "launches", b"launches", "measurements", b"measurements", "reused", b"reused", "skipped", b"skipped", "waited_s", b"waited_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "device_s", b"device_s", "final_launches", b"final_launches", "grid_launches", b"grid_launches", "launches", b"launches", "measurements", b"measurements", "reused", b"reused", "skipped", b"skipped", "waited_s", b"waited_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

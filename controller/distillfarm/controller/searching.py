@@ -1,0 +1,267 @@
+"""The search on one chipset: what to build and to measure next, and what it has cost; pure.
+
+The sampler proposes candidates, the race of ``controller.search`` says which of those that were
+built are launched how often. What it was told, in that order, decides all that it says.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from distillfarm.compression import candidates, samplers
+from distillfarm.compression.protocols import Observation, Sampler
+from distillfarm.controller.decide import Entrant
+from distillfarm.controller.lab import ChipsetLab
+from distillfarm.controller.measuring import Order, Taken
+from distillfarm.controller.scoring import observation
+from distillfarm.controller.search.arms import arm
+from distillfarm.controller.search.race import Measured, Race
+from distillfarm.domain.model import Analysis
+from distillfarm.domain.study import Metric, Sla, Spent, StudySpec, Trial
+from distillfarm.domain.variant import Candidate, Exported
+from distillfarm.statistics.summary import LaunchValues
+
+GRID_REPEATS = 3
+"""How often a full grid measures every candidate, by which a search's spending is judged."""
+# Candidates asked for at once, for each target: the sampler learns between rounds.
+_ROUND = 2
+
+
+@dataclass
+class Tally:
+    """What was spent on one chipset so far."""
+
+    measurements: int = 0
+    reused: int = 0
+    launches: int = 0
+    device_s: float = 0.0
+    waited_s: float = 0.0
+
+    def add(self, taken: Iterable[Taken]) -> None:
+        """Count what came of orders."""
+        for each in taken:
+            self.measurements += bool(each.launches)
+            self.reused += each.reused
+            self.launches += each.launches
+            self.device_s += each.device_s
+            self.waited_s += each.waited_s
+
+
+@dataclass
+class Search:
+    """The search on one chipset.
+
+    Call ``propose`` and ``enter`` what was built of it; then ``orders`` and ``tell`` in turns
+    until there are none; then ``propose`` again, until nothing is proposed.
+    """
+
+    place: ChipsetLab
+    spec: StudySpec
+    sampler: Sampler
+    left: int
+    race: Race
+    entrants: dict[str, Entrant] = field(default_factory=dict)
+    values: dict[str, list[LaunchValues]] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+    lost: bool = False
+
+    def propose(self) -> Sequence[Candidate]:
+        """The next candidates to build; none when a budget or the space is used up."""
+        if self.over:
+            return ()
+        asked = self.sampler.ask(min(self.left, _ROUND * len(self.place.targets)))
+        self.left = self.left - len(asked) if asked else 0
+        return asked
+
+    def enter(self, trials: Sequence[Trial]) -> None:
+        """Take what was built, or refused, of this chipset's candidates into the race."""
+        here = [each for each in trials if each.chipset == self.place.chipset]
+        for trial in here:
+            self.entrants[trial.trial_id] = Entrant(trial)
+        self.race.enter([arm(each.trial_id, each.exported) for each in here if each.exported])
+        self._note()
+
+    def orders(self) -> list[Order]:
+        """The next launches; none when the race is settled or a budget is spent."""
+        if self.over:
+            return []
+        looks = self.race.ask()
+        self._note()
+        return [
+            Order(replace(self._trial(each.key), skipped=""), self.place, each.launches)
+            for each in looks
+        ]
+
+    def tell(self, taken: Sequence[Taken]) -> None:
+        """Learn what became of orders.
+
+        Where none of them could be measured the chipset's devices are gone or broken: the search
+        ends there, lest every other chipset waits for them in every round. What was found stands.
+        """
+        here = [each for each in taken if each.trial.chipset == self.place.chipset]
+        for each in here:
+            key = each.trial.trial_id
+            self.entrants[key] = each.entrant
+            if each.values is not None:
+                self.values.setdefault(key, []).append(each.values)
+            self.race.tell(key, each.values)
+        self._note()
+        self.tally.add(here)
+        self.lost = self.lost or (bool(here) and not any(each.measured for each in here))
+
+    def learn(self, elsewhere: Sequence[Measured]) -> None:
+        """What is known by now of other chipsets and studies."""
+        self.race.learn(elsewhere)
+
+    def inform_sampler(self) -> None:
+        """Tell the sampler how every candidate stands by now."""
+        scores = [each.score for each in self.trials() if each.score is not None]
+        slowest_ms = max((each.warm_p90_ms.value for each in scores), default=None)
+        for trial in self.trials():
+            guess_ms = trial.prediction.warm_p90_ms.value if trial.prediction else slowest_ms
+            seen = observation(trial, self.spec.sla)
+            if trial.skipped and trial.exported is not None and guess_ms is not None:
+                seen = _guessed(trial.candidate, trial.exported, self.spec.sla, guess_ms)
+            self.sampler.tell(seen)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more may be spent here."""
+        budget, spent = self.spec.budget, self.tally
+        return (
+            self.lost
+            or bool(budget.launches and spent.launches >= budget.launches)
+            or bool(budget.device_s and spent.device_s >= budget.device_s)
+        )
+
+    @property
+    def why_over(self) -> str:
+        """What ended it before the race did, for people; nothing where nothing did."""
+        budget, spent = self.spec.budget, self.tally
+        if self.lost:
+            return "nothing could be measured, its search ends here"
+        if budget.launches and spent.launches >= budget.launches:
+            return f"its {budget.launches} launches are spent, its search ends here"
+        if budget.device_s and spent.device_s >= budget.device_s:
+            return f"its {budget.device_s:g} s of devices are spent, its search ends here"
+        return ""
+
+    def measured(self) -> list[Measured]:
+        """What others may learn from this chipset."""
+        return [
+            Measured(self.place.chipset, arm(key, trial.exported), joined(values))
+            for key, values in self.values.items()
+            if (trial := self._trial(key)).exported is not None
+        ]
+
+    def ranking(self) -> list[str]:
+        """The trials that may be measured anew, by their ids, the best first."""
+        return list(self.race.standing())
+
+    def standing(self, ranking: Sequence[str]) -> list[Entrant]:
+        """All that were measured well, in the order of the race; then all others."""
+        leading = [self.entrants[key] for key in ranking]
+        able = [each for each in leading if not each.hindrance]
+        keys = {each.trial.trial_id for each in able}
+        return able + [each for key, each in self.entrants.items() if key not in keys]
+
+    def trials(self) -> list[Trial]:
+        """Every trial as it stands."""
+        return [each.trial for each in self.entrants.values()]
+
+    def spent(self, finals: Tally) -> Spent:
+        """What was used here, with the ``finals`` beside the search."""
+        built = [each for each in self.trials() if each.exported is not None]
+        return Spent(
+            candidates=len(built),
+            skipped=sum(bool(each.skipped) for each in built),
+            measurements=self.tally.measurements + finals.measurements,
+            reused=self.tally.reused,
+            launches=self.tally.launches,
+            grid_launches=GRID_REPEATS * self.spec.launches * len(built),
+            device_s=self.tally.device_s + finals.device_s,
+            waited_s=self.tally.waited_s + finals.waited_s,
+            final_launches=finals.launches,
+        )
+
+    def expected(self) -> int:
+        """Launches that are still to be expected of the search."""
+        if self.over:
+            return 0
+        unseen = [each for each in self.trials() if each.exported and each.outcome is None]
+        waiting = sum(not each.skipped for each in unseen)
+        return (self.left + waiting) * self.spec.launches
+
+    def _trial(self, key: str) -> Trial:
+        return self.entrants[key].trial
+
+    def _note(self) -> None:
+        """Write into the trials what the race thinks of them."""
+        skipped = self.race.skipped()
+        for key, entrant in self.entrants.items():
+            trial = entrant.trial
+            if trial.exported is not None and trial.outcome is None:
+                noted = replace(
+                    trial,
+                    skipped=skipped.get(key, ""),
+                    prediction=trial.prediction or self.race.prediction(key),
+                )
+                self.entrants[key] = replace(entrant, trial=noted)
+
+
+def search_on(place: ChipsetLab, analysis: Analysis, spec: StudySpec) -> Search:
+    """A search that has not begun."""
+    race = Race(
+        place.chipset,
+        spec.sla,
+        spec.objective,
+        spec.launches,
+        spec.budget.launches,
+        spec.max_final_launches,
+    )
+    if spec.recipes:
+        space = [Candidate(recipe, target) for recipe in spec.recipes for target in place.targets]
+        return Search(place, spec, samplers.create("grid", space, spec.seed), len(space), race)
+    space = [
+        each
+        for each in candidates.propose(analysis, place.targets)
+        if each.recipe.passes  # the untouched model is the reference beside the search
+    ]
+    budget = spec.budget.trials_per_target * len(place.targets)
+    sampler = samplers.create("tpe", space, spec.seed)
+    return Search(place, spec, sampler, min(budget, len(space)), race)
+
+
+def _guessed(candidate: Candidate, exported: Exported, sla: Sla, guess_ms: float) -> Observation:
+    """What the sampler learns of a candidate that was skipped: the host's quantities, and a guess.
+
+    Without an objective it would learn nothing, and propose the like again.
+    """
+    known = {
+        Metric.ACCURACY_DROP: exported.quality_drop.value,
+        Metric.WARM_P90: guess_ms,
+        Metric.SIZE: float(exported.artifact.size_bytes),
+    }
+    violations = [
+        (known[each.metric] - each.limit) / max(abs(each.limit), 1e-9)
+        if each.metric in known
+        else 0.0
+        for each in sla.bounds
+    ]
+    return Observation(candidate, tuple(known.values()), tuple(violations))
+
+
+def joined(values: Sequence[LaunchValues]) -> LaunchValues:
+    """The launches of several looks, one after the other."""
+    return LaunchValues(
+        cold_ms=_chained(each.cold_ms for each in values),
+        load_ms=_chained(each.load_ms for each in values),
+        first_inference_ms=_chained(each.first_inference_ms for each in values),
+        warm_p50_ms=_chained(each.warm_p50_ms for each in values),
+        warm_p90_ms=_chained(each.warm_p90_ms for each in values),
+        warm_p99_ms=_chained(each.warm_p99_ms for each in values),
+        peak_memory_bytes=_chained(each.peak_memory_bytes for each in values),
+    )
+
+
+def _chained(parts: Iterable[tuple[float, ...]]) -> tuple[float, ...]:
+    return tuple(value for part in parts for value in part)
