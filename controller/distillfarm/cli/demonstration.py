@@ -46,7 +46,7 @@ def demo(
         raise MissingExtra(
             "PyTorch is not installed; run: pip install 'distillfarm[agent,controller,compression]'"
         )
-    folder = run(_prepare(connection.state_dir, epochs=2 if quick else 8))
+    folder = run(prepare(connection.state_dir, epochs=2 if quick else 8))
     sla, trials = SLA, 2 if quick else 5
     say(
         f"the same by hand: distillfarm study run --model {folder / 'teacher.pt'} "
@@ -69,7 +69,7 @@ def demo(
     finish(connection, request, out, as_json=False)
 
 
-async def _prepare(state_dir: Path, epochs: int) -> Path:
+async def prepare(state_dir: Path, epochs: int) -> Path:
     """The folder with data, factory and trained weights; made once for this code and data."""
     folder = state_dir / "demo" / f"{_fingerprint()}-{epochs}"
     if (folder / "teacher.pt").exists():

@@ -23,7 +23,7 @@ from distillfarm.domain.hardware import parse_target
 from distillfarm.domain.model import ModelFormat
 from distillfarm.domain.recipe import parse_recipe
 from distillfarm.domain.sla import parse_sla
-from distillfarm.domain.study import Budget, Study
+from distillfarm.domain.study import Budget, Metric, Study
 
 app = typer.Typer(no_args_is_help=True, help="Search the best variant per chipset, as measured.")
 
@@ -64,7 +64,19 @@ def run_study(
     trials: Annotated[
         int, typer.Option(min=1, help="Candidates for each target; with --recipe all are tried.")
     ] = 8,
-    time_limit: Annotated[str, typer.Option(help="Such as 90s, 30m, 2h.")] = "1h",
+    objective: Annotated[
+        Metric, typer.Option(help="What is made as small as the SLA allows.")
+    ] = Metric.WARM_P90,
+    phones: Annotated[
+        int, typer.Option(min=1, help="Devices of a chipset that judge its winner, if there are.")
+    ] = 2,
+    time_limit: Annotated[str, typer.Option(help="Of the search: such as 90s, 30m, 2h.")] = "1h",
+    launches: Annotated[
+        int, typer.Option(min=0, help="To search with on each chipset; 0: no limit.")
+    ] = 0,
+    device_time: Annotated[
+        str, typer.Option(help="Of each chipset's devices to search with, such as 30m.")
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Repeats proposals, training, split.")] = 0,
     name: Annotated[str, typer.Option(help="Default: the model's file name.")] = "",
     out: Annotated[Path | None, typer.Option(help="Bundle's folder; default out/NAME.")] = None,
@@ -86,10 +98,17 @@ def run_study(
         sla=parse_sla(sla),
         targets=tuple(dict.fromkeys(parse_target(each) for each in target)),
         selector=devices,
-        budget=Budget(trials, parse_duration(time_limit)),
+        budget=Budget(
+            trials,
+            parse_duration(time_limit),
+            launches,
+            parse_duration(device_time) if device_time else 0.0,
+        ),
         seed=seed,
         again=again,
         recipes=tuple(dict.fromkeys(map(parse_recipe, recipe))),
+        objective=objective,
+        phones=phones,
     )
     if format_of(model) is ModelFormat.TORCH_STATE and request.factory is None:
         raise InvalidRequest(f"model {model}: a state dict needs --factory file.py:function")

@@ -21,6 +21,7 @@ from distillfarm.domain.model import ArtifactRef, Dataset, SourceModel
 from distillfarm.domain.study import (
     Budget,
     MatrixCell,
+    Metric,
     Sla,
     Study,
     StudyEvent,
@@ -42,7 +43,8 @@ class StudyRequest:
     """What the user asked for; paths and texts are checked already.
 
     ``again`` makes a new study although the same was asked for before. With ``recipes`` only these
-    are tried; ``student`` builds what ``distill`` trains.
+    are tried; ``student`` builds what ``distill`` trains. ``objective`` and ``phones`` as in
+    ``StudySpec``.
     """
 
     name: str
@@ -58,6 +60,8 @@ class StudyRequest:
     again: bool = False
     recipes: tuple[Recipe, ...] = ()
     student: FunctionInFile | None = None
+    objective: Metric = Metric.WARM_P90
+    phones: int = 2
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,8 @@ async def _upload(client: "Client", request: StudyRequest) -> StudySpec:
         budget=request.budget,
         seed=request.seed,
         recipes=request.recipes,
+        objective=request.objective,
+        phones=request.phones,
     )
 
 

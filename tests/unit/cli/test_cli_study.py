@@ -12,7 +12,15 @@ from distillfarm.cli.study_results import best_trials
 from distillfarm.cli.study_run import Finished
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.model import ModelFormat
-from distillfarm.domain.study import Metric, StudyEvent, StudyState, Verdict
+from distillfarm.domain.study import (
+    Budget,
+    Metric,
+    PhoneVerdict,
+    Spent,
+    StudyEvent,
+    StudyState,
+    Verdict,
+)
 
 SLA = "accuracy_drop<=2pt, warm_p90<=10ms"
 
@@ -92,6 +100,39 @@ def test_recipes_and_a_student_become_part_of_the_study(
         "distill(student=factory)",
     ]
     assert (spec.model.student_digest, spec.model.student_function) == (DIGEST, "build")
+
+
+@pytest.mark.usefixtures("whole_bundle")
+def test_objective_budgets_and_phones_become_part_of_the_study(
+    lab: Lab, run_cli: Run, files: list[str]
+) -> None:
+    lab.study = done_study(Verdict.PASS)
+    options = "--objective peak_memory --phones 3 --launches 40 --device-time 5m"
+    assert run_cli("study", "run", *files, *options.split()).exit_code == 0
+    (spec,) = lab.specs
+    assert (spec.objective, spec.phones) == (Metric.PEAK_MEMORY, 3)
+    assert (spec.budget.launches, spec.budget.device_s) == (40, 300.0)
+    run_cli("study", "run", *files)
+    assert lab.specs[1].budget == Budget()
+
+
+def test_show_tells_which_phones_judged_the_knee_and_what_the_search_spent(
+    lab: Lab, run_cli: Run
+) -> None:
+    study = done_study(Verdict.PASS)
+    (choice,) = study.choices
+    phones = tuple(PhoneVerdict(each, choice.verdict, 9) for each in ("phone-1", "phone-2"))
+    spent = Spent(12, 3, 20, 2, 41, 108, 95.0, 4.0, 32)
+    told = replace(choice, phones=phones, knee_trial_id=choice.trial_id, spent=spent)
+    lab.study = replace(study, choices=(told,))
+    shown = " ".join(run_cli("study", "show", "study-1").stdout.split())
+    assert "phone-1 pass 9" in shown
+    assert "phone-2 pass 9" in shown
+    assert "made 41 launches to find the best of 12 candidates" in shown
+    assert "measuring each three times takes 108 (38%)." in shown
+    assert "3 were skipped without a launch and 2 measurements had been made before." in shown
+    assert "32 fresh launches more judged the best" in shown
+    assert "knee" in shown.split("Compatibility matrix", maxsplit=1)[0]
 
 
 def test_logs_are_printed_of_all_or_of_one_recipe(lab: Lab, run_cli: Run) -> None:
