@@ -7,15 +7,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from iphone_phone import Phone, Thermal, Trust
-from iphone_station import STRIKABLE, Station, impatient, station
+from iphone_phone import Lab, Phone, Thermal, Trust
+from iphone_station import STRIKABLE, Station, a_station, impatient, station
 from launches import GOLDEN, arrays, request
 from runner_conformance import IMAGES, logits, one_launch
 
 from distillfarm.agent.drivers.fault import Fault, PhoneFault
 from distillfarm.agent.drivers.ios import faults
 from distillfarm.agent.drivers.ios.apps import BUNDLE
+from distillfarm.agent.drivers.ios.line import PhoneLine
 from distillfarm.agent.drivers.ios.meters import UNMEASURED
+from distillfarm.agent.drivers.ios.protocol import Identity
 from distillfarm.agent.gates import GatesShut
 from distillfarm.agent.protocols import Launched
 from distillfarm.agent.runners.coreai import CoreAiRunner
@@ -85,7 +87,7 @@ async def refused(station: Station) -> PhoneFault:
     with pytest.raises(PhoneFault) as caught:
         async with station.driver:
             pass
-    assert time.monotonic() - began_s < 15
+    assert time.monotonic() - began_s < 30
     return caught.value
 
 
@@ -144,6 +146,34 @@ async def test_a_cable_that_is_pulled_in_mid_job_is_the_harness_fault(impatient:
     assert caught.value.fault is faults.GONE
     assert caught.value.blame is Blame.HARNESS
     assert caught.value.retryable
+
+
+class CountingLine(PhoneLine):
+    """Counts how often a phone was waited for in vain."""
+
+    waited_in_vain = 0
+
+    async def back(self, lost: PhoneFault | None) -> Identity:
+        given_up = self._lost is not None
+        try:
+            return await super().back(lost)
+        except PhoneFault:
+            self.waited_in_vain += not given_up
+            raise
+
+
+async def test_a_phone_that_stays_away_is_waited_for_once_a_job(
+    iphone_lab: Lab, iphone: Phone, tmp_path: Path
+) -> None:
+    line = CountingLine(iphone.udid, str(iphone_lab.socket), patience_s=1.5)
+    async with a_station(iphone_lab, iphone, tmp_path, line) as station:
+        with pytest.raises(PhoneFault):
+            await struck(station, iphone.pull_cable)
+        assert line.waited_in_vain == 1
+        # Nor is it for ever.
+        iphone.plug_in()
+        async with station.driver:
+            pass
 
 
 async def test_a_launch_that_the_cable_interrupted_is_begun_again(station: Station) -> None:

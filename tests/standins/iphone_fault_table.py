@@ -113,8 +113,6 @@ FAULTS = (
         lambda on: on.phone.pull_cable(),
         lambda on: on.phone.plug_in(),
         says=f": {faults.GONE.name}: ",
-        # The launch waits for it to come back, and so does what cleans up after it.
-        detect_s=40.0,
     ),
     Fault(
         "cable pulled for a moment",

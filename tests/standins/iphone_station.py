@@ -32,6 +32,7 @@ from distillfarm.domain.measurement import Measurement
 # Long enough to be struck in the middle.
 STRIKABLE: dict[str, Any] = {"max_warmup": 0, "iterations": 10**6, "max_sampling_s": 2.0}
 TARGETS = tuple(map(parse_target, ("onnxruntime", "litert", "coreml", "coreai")))
+_PATIENCE_S = 20.0
 
 
 class Station:
@@ -42,11 +43,10 @@ class Station:
         lab: Lab,
         phone: Phone,
         folder: Path,
-        patience_s: float = 20.0,
         line: PhoneLine | None = None,
     ) -> None:
         self.lab, self.phone, self.folder = lab, phone, folder
-        self.line = line or PhoneLine(phone.udid, str(lab.socket), patience_s=patience_s)
+        self.line = line or PhoneLine(phone.udid, str(lab.socket), patience_s=_PATIENCE_S)
         self.driver = IosDriver(self.line, self.apps(), TARGETS)
         self.attached = Attached(
             serial=phone.udid,
@@ -163,26 +163,28 @@ SCRIPTS: Mapping[str, str] = {
 @pytest.fixture
 async def station(iphone_lab: Lab, iphone: Phone, tmp_path: Path) -> AsyncIterator[Station]:
     """One of the phones and its agent."""
-    async with _station(iphone_lab, iphone, tmp_path, patience_s=20.0) as made:
+    async with a_station(iphone_lab, iphone, tmp_path) as made:
         yield made
 
 
 @pytest.fixture
 async def impatient(iphone_lab: Lab, iphone: Phone, tmp_path: Path) -> AsyncIterator[Station]:
     """The same, with an agent that does not wait for a phone that is away."""
-    async with _station(iphone_lab, iphone, tmp_path, patience_s=1.5) as made:
+    line = PhoneLine(iphone.udid, str(iphone_lab.socket), patience_s=1.5)
+    async with a_station(iphone_lab, iphone, tmp_path, line) as made:
         yield made
 
 
 @asynccontextmanager
-async def _station(
-    lab: Lab, phone: Phone, folder: Path, patience_s: float
+async def a_station(
+    lab: Lab, phone: Phone, folder: Path, line: PhoneLine | None = None
 ) -> AsyncIterator[Station]:
+    """A sound phone and its agent, who reaches it by ``line``."""
     if importlib.util.find_spec("pymobiledevice3") is None:
         pytest.skip("no pymobiledevice3: pip install 'distillfarm[ios]'")
     keep_images(lab.home)
     lab.heal()
-    made = Station(lab, phone, folder, patience_s)
+    made = Station(lab, phone, folder, line=line)
     try:
         yield made
     finally:

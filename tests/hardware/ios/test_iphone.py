@@ -91,11 +91,13 @@ async def test_a_model_is_measured_and_answers_rightly(attached: Attached, tmp_p
     found = await probed(attached)
     told = await run_job(found, OnnxRuntimeRunner(), Assign(LEASE, asked), files, lambda *_: None)
     assert (told.outcome, told.reason) == (Outcome.OK, "")
-    assert not told.emulated
-    assert told.energy.reason == UNMEASURED
+    # A stand-in, on which these tests are proven, tells of the computer that it runs on.
+    emulated = found.info.emulated
+    assert told.emulated is emulated
+    assert emulated or told.energy.reason == UNMEASURED
     for launch in told.launches:
         assert len(launch.samples_ns) >= 10
-        assert launch.memory.peak_method == "physFootprint"
+        assert launch.memory.peak_method == ("VmHWM" if emulated else "physFootprint")
         assert launch.first_output_ns > launch.load_ns > 0
 
 

@@ -3,10 +3,14 @@
 import argparse
 import signal
 import sys
+import tempfile
+from pathlib import Path
 
 from iphone_phone.identities import IDENTITIES
 from iphone_phone.lab import lab
 from iphone_phone.owned import NoPhone
+from iphone_phone.packages import write_package
+from iphone_phone.reference_app import reference_app
 
 
 def main() -> None:
@@ -21,13 +25,16 @@ def main() -> None:
     names = arguments.identity or [kinds[each % len(kinds)] for each in range(arguments.phones)]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with lab(names) as started:
+        with lab(names) as started, tempfile.TemporaryDirectory() as folder:
             for name, value in started.variables.items():
                 _say(f"export {name}={value}")
             for phone in started.phones:
                 _say(
                     f"{phone.udid} {phone.identity.marketing_name} {phone.identity.system.version}"
                 )
+                package = Path(folder) / f"{phone.udid}.ipa"
+                write_package(package, reference_app(), [phone.udid])
+                _say(f"make hw-ios UDID={phone.udid} APP={package}")
             _say("until Ctrl-C")
             signal.pause()
     except NoPhone as error:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
 import pytest
 from scripted_usbmuxd import scripted_usbmuxd
@@ -12,7 +13,16 @@ from scripted_usbmuxd import scripted_usbmuxd
 from distillfarm.agent.drivers.fault import PhoneFault
 from distillfarm.agent.drivers.ios import faults, line
 from distillfarm.agent.drivers.ios.line import PhoneLine
-from distillfarm.agent.drivers.ios.protocol import End, FindApp, Identify, ImageMounted, Look
+from distillfarm.agent.drivers.ios.protocol import (
+    End,
+    FindApp,
+    Identify,
+    ImageMounted,
+    Look,
+    Question,
+)
+
+T = TypeVar("T")
 
 UDID = "00008130-000000000000000A"
 IDENTITY = (
@@ -99,6 +109,40 @@ async def test_a_phone_that_is_not_listed_is_gone(phone: PhoneLine) -> None:
                 await away.settle()
             await away.close()
     assert caught.value.fault is faults.GONE
+
+
+class CountingLine(PhoneLine):
+    """Counts the questions that reach for the phone."""
+
+    asked = 0
+
+    async def ask_once(self, question: Question[T], timeout_s: float = line.ANSWER_S) -> T:
+        self.asked += 1
+        return await super().ask_once(question, timeout_s)
+
+
+async def test_a_phone_that_was_given_up_is_asked_nothing_more_until_it_is_settled(
+    phone: PhoneLine,
+) -> None:
+    with TemporaryDirectory() as folder:
+        async with scripted_usbmuxd(Path(folder) / "mux") as empty:
+            program = (sys.executable, "-c", "")
+            away = CountingLine(UDID, str(empty.path), patience_s=0.1, program=program)
+            with pytest.raises(PhoneFault):
+                await away.settle()
+            tried = away.asked
+            questions: list[Question[Any]] = [ImageMounted(), End(1), FindApp("org.x")]
+            for question in questions:
+                with pytest.raises(PhoneFault) as caught:
+                    await away.ask(question)
+                assert caught.value.fault is faults.GONE
+            with pytest.raises(PhoneFault):
+                await away.back(None)
+            assert away.asked == tried
+            with pytest.raises(PhoneFault):
+                await away.settle()
+            assert away.asked > tried
+            await away.close()
 
 
 async def test_a_worker_without_its_library_says_what_to_install(phone: PhoneLine) -> None:

@@ -170,7 +170,8 @@ def judge(report: Report, spec: MeasureSpec) -> Launched | LaunchFailure:
             raise InvalidRequest(one_line(reason))
         case RuntimeMissing(reason):
             raise MissingExtra(
-                f"{one_line(reason)}; on the agent's host: pip install 'distillfarm[agent]'"
+                f"{one_line(reason)}; on the agent's host: pip install 'distillfarm[agent]', "
+                "or 'distillfarm[agent,coreai]' for Core AI"
             )
     return _ended_early(report, spec)
 

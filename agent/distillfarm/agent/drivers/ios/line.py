@@ -68,6 +68,7 @@ class PhoneLine:
         self._patience_s = patience_s
         self._supervisor = supervisor
         self._program = program
+        self._lost: PhoneFault | None = None
         self._worker: _Worker | None = None
         self._starting = asyncio.Lock()
 
@@ -75,9 +76,12 @@ class PhoneLine:
         """The answer; what may be repeated is, once a phone that was lost is back.
 
         Raises:
-            PhoneFault: the phone did not come back, or needs a person.
+            PhoneFault: the phone did not come back, or needs a person; at once where it was given
+                up before, until ``settle``.
         """
         for tries in itertools.count(1):
+            if self._lost is not None:
+                raise self._lost
             try:
                 return await self.ask_once(question, timeout_s)
             except PhoneFault as error:
@@ -116,6 +120,7 @@ class PhoneLine:
         Raises:
             PhoneFault: it does not answer within the patience, or does not trust this computer.
         """
+        self._lost = None
         self.before = await self.back(None)
         return self.before
 
@@ -123,8 +128,11 @@ class PhoneLine:
         """Wait until the phone is there and trusts this computer; who it is.
 
         Raises:
-            PhoneFault: it does not come back within the patience, or needs a person.
+            PhoneFault: it does not come back within the patience, or needs a person; at once where
+                it was given up before.
         """
+        if self._lost is not None:
+            raise self._lost
         clock = asyncio.get_running_loop().time
         began_s = clock()
         while True:
@@ -132,15 +140,19 @@ class PhoneLine:
                 identity = await self.ask_once(Identify())
             except PhoneFault as error:
                 final = error.blame is Blame.PHONE or error.fault is faults.NO_EXTRA
-                if final or clock() - began_s >= self._patience_s:
+                if not final and clock() - began_s >= self._patience_s:
+                    # Whatever is left to do on it would only wait as long again.
+                    self._lost = error
+                if final or self._lost is error:
                     raise error from lost
                 await asyncio.sleep(_PAUSE_S)
                 continue
+            self._lost = None
             return identity if identity.paired else await self._pair()
 
     async def close(self) -> None:
         """End the worker; idempotent."""
-        worker, self._worker = self._worker, None
+        worker, self._worker, self._lost = self._worker, None, None
         if worker is not None:
             await worker.close()
 
