@@ -1,10 +1,11 @@
 """How steady each class of device is: what is too much spread, and which difference counts.
 
-Source: the launches of one model on phones that ExecuTorch's nightly benchmarks published in June
-2025 (pytorch/executorch, ``.ci/scripts/benchmark_tooling/private``). Robust spread between launches
-was 0.5-2 % on the NPU of Galaxy S22 phones, 2-5 % on an iPhone 15's CPU and 4-10 % on the CPUs of
-Galaxy S22 phones. Nothing comparable is published for phones' GPUs, whose clock is governed as the
-CPUs' is, and so they get the CPUs' figures. The host is a computer that others may use as well.
+Source: launches of one model on phones that ExecuTorch's nightly benchmarks published in June 2025
+(pytorch/executorch, ``.ci/scripts/benchmark_tooling/private``). Their robust coefficient of
+variation is below 1 % on the NPU of Galaxy S22 phones, 3.6 % on an iPhone 15's CPU and 10.8 % on the
+CPUs of Galaxy S22 phones, which lie just beyond the limit of their class. Nothing comparable is
+published for phones' GPUs, whose clock is governed as the CPUs' is, and so they get the CPUs'
+figures. The host is a computer that others may use as well.
 
 A difference as large as the limit of a class is its minimum effect: less may come from measuring at
 another time. ``bench/bench_statistics_comparisons.py`` prints the false alarms and the power. On

@@ -25,7 +25,7 @@ def peaks(values: Sequence[float]) -> tuple[Peak, ...]:
     Values have two peaks where the dip test says so at 1 % (see ``dip``), are then divided in the
     dip, and each part is asked again (Maurus and Plant, "Skinny-dip", KDD 2016). So one peak of
     whatever shape, skewed or heavy-tailed, is taken for two in less than 1 of 100 cases. Two tight
-    peaks are found among 10 launches when they are divided 6 to 4, among 12 when 2 to 1, among 20
+    peaks are found among 10 launches when they are divided 6 to 4, among 15 when 2 to 1, among 20
     when 7 to 3; works for hundreds of samples of one launch as well, if they are independent.
 
     Args:
