@@ -200,6 +200,18 @@ def test_without_labels_quality_is_agreement_with_the_source(
     assert source.test_quality.value == 1.0
 
 
+def test_a_core_ai_artifact_was_run_here_and_shows_a_quality_of_its_own(
+    shop: Shop, teacher: Variant
+) -> None:
+    exported = shop.build(teacher, "original", "coreai")
+    assert exported.artifact.format is ModelFormat.COREAI
+    assert exported.unverified == ""
+    assert exported.max_abs_error is not None
+    assert exported.max_abs_error < 1e-4
+    assert exported.quality.value > 0.9
+    assert exported.detail is not None
+
+
 def test_a_core_ml_artifact_says_that_nobody_ran_it_and_whose_quality_it_shows(
     shop: Shop, teacher: Variant
 ) -> None:
