@@ -8,12 +8,16 @@ from distillfarm.controller.search.race import Measured
 from distillfarm.controller.store.protocol import Store
 from distillfarm.domain.study import Study
 
-MOST_STUDIES = 30
-"""The newest studies alone: their trials are read one by one."""
+MOST_STUDIES = 10
+"""The newest alone: each of their chipsets is fitted by itself whenever something is predicted."""
 
 
 def recollected(store: Store, but: str) -> list[Measured]:
-    """The launches of every candidate in the store that ran well, but those of one study."""
+    """The launches of every candidate that ran well in the newest studies but one.
+
+    Another study has another model, also on the same chipset: its latencies compare among
+    themselves alone. So each chipset of each study goes by a name of its own.
+    """
     studies = [each for each in store.studies() if each.study_id != but][:MOST_STUDIES]
     return [each for study in studies for each in _of(store, study)]
 
@@ -24,4 +28,5 @@ def _of(store: Store, study: Study) -> Iterator[Measured]:
             continue
         shown = evidence_of(store, trial)
         if shown is not None and shown.values is not None:
-            yield Measured(trial.chipset, arm(trial.trial_id, trial.exported), shown.values)
+            task = f"{trial.chipset} in {study.study_id}"
+            yield Measured(task, arm(trial.trial_id, trial.exported), shown.values)

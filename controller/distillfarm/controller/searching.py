@@ -63,6 +63,7 @@ class Search:
     values: dict[str, list[LaunchValues]] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     lost: bool = False
+    _elsewhere: list[Measured] = field(default_factory=list)
 
     def propose(self) -> Sequence[Candidate]:
         """The next candidates to build; none when a budget or the space is used up."""
@@ -108,9 +109,13 @@ class Search:
         self.tally.add(here)
         self.lost = self.lost or (bool(here) and not any(each.measured for each in here))
 
-    def learn(self, elsewhere: Sequence[Measured]) -> None:
-        """What is known by now of other chipsets and studies."""
-        self.race.learn(elsewhere)
+    def learn(self, known: Sequence[Measured]) -> None:
+        """What is known by now of all chipsets, and from other studies."""
+        elsewhere = [each for each in known if each.chipset != self.place.chipset]
+        if elsewhere != self._elsewhere:
+            # Only what is new, for whatever is learnt makes the race fit everything anew.
+            self._elsewhere = elsewhere
+            self.race.learn(elsewhere)
 
     def inform_sampler(self) -> None:
         """Tell the sampler how every candidate stands by now."""

@@ -90,9 +90,7 @@ class Stages:
         """What other studies measured, for the search to learn from."""
         earlier = recollected(self._store, self.telling.study_id)
         if earlier:
-            chipsets = len({each.chipset for each in earlier})
-            on = f"{chipsets} chipset{'s' if chipsets > 1 else ''}"
-            self._say("propose", f"the search learns from {len(earlier)} earlier trials on {on}")
+            self._say("propose", f"the search learns from {len(earlier)} trials of other studies")
         return earlier
 
     def references(self, lab: Sequence[ChipsetLab]) -> list[Trial]:
