@@ -26,6 +26,7 @@ _FORMATS = {
     Runtime.LITERT: (ModelFormat.TFLITE,),
     Runtime.COREML: (ModelFormat.COREML,),
     Runtime.EXECUTORCH: (ModelFormat.EXECUTORCH,),
+    Runtime.COREAI: (ModelFormat.COREAI,),
 }
 _DEFAULTS = MeasureSpec()
 

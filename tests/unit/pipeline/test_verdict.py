@@ -25,7 +25,8 @@ def launched(p90_ms: Sequence[float]) -> Evidence:
     values = tuple(p90_ms)
     megabytes = tuple(value * 1e6 for value in values)
     score = replace(score_of(make_trial()), warm_p90_ms=over_launches(values))
-    return Evidence(score, LaunchValues(*[values] * 6, megabytes))
+    same = values, values, values, values, values, values
+    return Evidence(score, LaunchValues(*same, megabytes))
 
 
 def judged(p90_ms: Sequence[float]) -> BoundVerdict:
