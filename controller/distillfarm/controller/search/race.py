@@ -1,23 +1,26 @@
 """The race of built candidates on one chipset: who is launched how often, and who leads."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from distillfarm.controller.search.arms import Arm
+from distillfarm.controller.search.features import Encoding
+from distillfarm.controller.search.outlook import Outlook, Told
 from distillfarm.controller.search.quantities import LAUNCHED, values_of
-from distillfarm.controller.search.surrogate import Belief, Known, Surrogate
-from distillfarm.domain.study import Bound, Metric, Prediction, Sla
-
-if TYPE_CHECKING:
-    from distillfarm.statistics.summary import LaunchValues
+from distillfarm.controller.search.spread import spread
+from distillfarm.controller.search.surrogate import Known, Surrogate
+from distillfarm.controller.search.verifiable import verifiable_margin
+from distillfarm.domain.study import Metric, Prediction, Sla
+from distillfarm.statistics.summary import LaunchValues
 
 _AT_ONCE = 4
-_MARGIN = 1.0
-_UNTOLD_CV = 0.05
+_MOST_LAUNCHES, _MOST_LOOKS = 12, 4
+"""Of one candidate in a race, whichever are more: the rest is for the verification to tell."""
+_BLIND_SHARE, _FEWEST_BLIND, _MOST_BLIND = 0.25, 3, 10
+"""Candidates to look at, far apart from each other, before the surrogate is believed.
+
+Half as many where other chipsets have taught it something.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Measured:
 
     chipset: str
     arm: Arm
-    launches: "LaunchValues"
+    launches: LaunchValues
 
 
 @dataclass
@@ -42,9 +45,7 @@ class _Entry:
     arm: Arm
     values: dict[Metric, tuple[float, ...]] = field(default_factory=dict)
     launches: int = 0
-    asked: int = 0
     lost: bool = False
-    skipped: str = ""
     prediction: Prediction | None = None
 
 
@@ -53,122 +54,165 @@ class Race:
 
     A pure function of what it was told, in that order. Call ``enter`` with what was built, then
     ``ask`` and ``tell`` in turns until ``ask`` gives nothing; then more may enter. ``learn``
-    hands in what was measured on other chipsets.
+    hands in what was measured on other chipsets. ``most_launches`` of 0 is no limit;
+    ``most_final_launches`` are those by which a winner will have to be verified.
     """
 
-    def __init__(
-        self, chipset: str, sla: Sla, objective: Metric, first_launches: int, most_launches: int
+    def __init__(  # noqa: PLR0917
+        self,
+        chipset: str,
+        sla: Sla,
+        objective: Metric,
+        first_launches: int,
+        most_launches: int,
+        most_final_launches: int = 60,
     ) -> None:
         self._chipset = chipset
         self._sla = sla
         self._objective = objective
         self._first = first_launches
         self._most = most_launches
+        self._margin = verifiable_margin(most_final_launches)
         self._entries: dict[str, _Entry] = {}
-        self._elsewhere: Sequence[Measured] = ()
-        self._learnt = 0
+        self._hopeless: dict[str, str] = {}
+        self._elsewhere: tuple[Measured, ...] = ()
+        self._surrogates: dict[Metric, Surrogate] = {}
+        self._outlook: Outlook | None = None
 
     def learn(self, measured: Sequence[Measured]) -> None:
         """All that is known of other chipsets by now, instead of what was handed in before."""
         self._elsewhere = tuple(each for each in measured if each.chipset != self._chipset)
+        self._forget_pool()
 
     def enter(self, arms: Sequence[Arm]) -> None:
         """Candidates that were built; those that cannot win by what the host knows are skipped."""
         for arm in arms:
-            entry = self._entries.setdefault(arm.key, _Entry(arm))
-            entry.skipped = self._hopeless(arm)
+            if reason := _broken(arm, self._sla):
+                self._hopeless[arm.key] = reason
+            else:
+                self._entries.setdefault(arm.key, _Entry(arm))
+        self._forget_pool()
 
     def ask(self) -> Sequence[Look]:
         """The next launches, of several candidates at once; none: settled, or all is spent."""
-        left = self._most - self.launches if self._most else self._first * len(self._entries)
-        beliefs = self._beliefs()
-        looks: list[Look] = []
-        for entry in self._open():
-            entry.prediction = entry.prediction or self._prediction(beliefs[entry.arm.key])
-            if self._first <= left and len(looks) < _AT_ONCE:
-                looks.append(Look(entry.arm.key, self._first))
-                left -= self._first
-        return looks
+        racing = self._racing()
+        left = (self._most - self.launches) // self._first if self._most else _AT_ONCE
+        if not racing or left <= 0:
+            return []
+        most = max(_MOST_LAUNCHES, _MOST_LOOKS * self._first)
+        promising = self._blind(racing) or self._look().promising
+        able = [row for row in promising if racing[row].launches + self._first <= most]
+        chosen = able[: min(left, _AT_ONCE)]
+        for row in chosen:
+            racing[row].prediction = racing[row].prediction or self._predicted(row)
+        return [Look(racing[row].arm.key, self._first) for row in chosen]
 
-    def tell(self, key: str, values: "LaunchValues | None") -> None:
+    def tell(self, key: str, values: LaunchValues | None) -> None:
         """Launches that were made, beside earlier ones; None: this candidate cannot be measured."""
         entry = self._entries[key]
+        self._outlook = None
         if values is None:
             entry.lost = True
+            self._forget_pool()
             return
         entry.launches += len(values.warm_p50_ms)
         for metric in LAUNCHED:
             entry.values[metric] = (*entry.values.get(metric, ()), *values_of(metric, values))
 
-    def standing(self) -> Sequence[str]:
-        """Those that were launched and may be verified, the best first."""
-        raced = [each for each in self._entries.values() if each.launches and not each.lost]
-        return [each.arm.key for each in sorted(raced, key=self._rank)]
+    def standing(self, final_launches: int = 0) -> Sequence[str]:
+        """Those that were launched and may be verified, the best first.
+
+        Before all others go those that rather keep every bound, with the margin that makes it
+        worth verifying them, by their objective; then the others by how likely they do.
+        ``final_launches`` are what is left for that, when it is no longer all.
+        """
+        if final_launches:
+            self._margin = verifiable_margin(final_launches)
+            self._outlook = None
+        racing = self._racing()
+        return [racing[row].arm.key for row in self._look().ranking] if racing else []
 
     def skipped(self) -> Mapping[str, str]:
-        """Why no device was asked, by candidate."""
-        return {key: each.skipped for key, each in self._entries.items() if each.skipped}
+        """Why no device was asked so far, by candidate."""
+        said = dict(self._hopeless)
+        for row, each in enumerate(self._racing()):
+            if not each.launches:
+                said[each.arm.key] = self._look().hindrance(row)
+        return said
 
     def prediction(self, key: str) -> Prediction | None:
         """What was expected of a candidate when it was first asked for."""
-        return self._entries[key].prediction
+        return self._entries[key].prediction if key in self._entries else None
 
     @property
     def launches(self) -> int:
         """All launches that were told."""
         return sum(each.launches for each in self._entries.values())
 
-    def _hopeless(self, arm: Arm) -> str:
-        for bound in self._sla.bounds:
-            seen = arm.known.get(bound.metric)
-            if seen is not None and seen.low > bound.limit:
-                return (
-                    f"{bound.metric.value} of {seen.value:g} is beyond {bound.limit:g} on the host"
-                )
-        return ""
+    def _racing(self) -> list[_Entry]:
+        return [each for each in self._entries.values() if not each.lost]
 
-    def _open(self) -> list[_Entry]:
-        return [
-            each
-            for each in self._entries.values()
-            if not each.skipped and not each.lost and not each.launches
-        ]
+    def _blind(self, racing: Sequence[_Entry]) -> list[int]:
+        """Candidates far apart from each other, as long as too few were looked at."""
+        seen = [row for row, each in enumerate(racing) if each.launches]
+        wanted = min(max(int(_BLIND_SHARE * len(racing)), _FEWEST_BLIND), _MOST_BLIND)
+        if self._surrogate(Metric.WARM_P90).taught:
+            wanted = (wanted + 1) // 2
+        missing = min(wanted, len(racing)) - len(seen)
+        if missing <= 0:
+            return []
+        features = [each.arm.features for each in racing]
+        return spread(Encoding(features).points(features), seen, missing)
 
-    def _beliefs(self) -> dict[str, Belief]:
-        known = [
-            Known(each.chipset, each.arm.features, values_of(Metric.WARM_P90, each.launches))
-            for each in self._elsewhere
-        ]
-        known += [
-            Known(self._chipset, each.arm.features, each.values[Metric.WARM_P90])
-            for each in self._entries.values()
-            if each.launches
-        ]
-        surrogate = Surrogate()
-        surrogate.fit(known)
-        self._learnt = len(known)
-        return {
-            key: surrogate.predict(self._chipset, each.arm.features)
-            for key, each in self._entries.items()
-        }
+    def _look(self) -> Outlook:
+        """What is believed now; worked out once for everything that was told."""
+        if self._outlook is None:
+            racing = self._racing()
+            launched = [row for row, each in enumerate(racing) if each.launches]
+            wanted = {self._objective, Metric.WARM_P90, *(each.metric for each in self._sla.bounds)}
+            self._outlook = Outlook(
+                [each.arm for each in racing],
+                launched,
+                {each: self._told(each, racing, launched) for each in LAUNCHED if each in wanted},
+                self._sla,
+                self._objective,
+                self._margin,
+                self._first,
+            )
+        return self._outlook
 
-    def _prediction(self, belief: Belief) -> Prediction | None:
-        return Prediction(belief.interval(), self._learnt) if self._learnt else None
+    def _told(self, metric: Metric, racing: Sequence[_Entry], launched: Sequence[int]) -> Told:
+        surrogate = self._surrogate(metric)
+        values = [racing[row].values[metric] for row in launched]
+        beliefs = surrogate.believe(launched, values)
+        return Told(beliefs, surrogate.launch_sd_log, surrogate.resolution)
 
-    def _rank(self, entry: _Entry) -> tuple[float, float]:
-        excess = max((self._excess(entry, bound) for bound in self._sla.bounds), default=0.0)
-        return max(excess, 0.0), self._estimate(entry, self._objective)
+    def _surrogate(self, metric: Metric) -> Surrogate:
+        if metric not in self._surrogates:
+            elsewhere = [
+                Known(each.chipset, each.arm.features, values_of(metric, each.launches))
+                for each in self._elsewhere
+            ]
+            pool = [each.arm.features for each in self._racing()]
+            self._surrogates[metric] = Surrogate(pool, elsewhere)
+        return self._surrogates[metric]
 
-    def _excess(self, entry: _Entry, bound: Bound) -> float:
-        if bound.metric in LAUNCHED:
-            noisy = self._estimate(entry, bound.metric)
-            noisy *= math.exp(_MARGIN * _UNTOLD_CV / math.sqrt(entry.launches))
-            return noisy / bound.limit - 1
-        seen = entry.arm.known.get(bound.metric)
-        return 0.0 if seen is None else seen.value - bound.limit
+    def _predicted(self, row: int) -> Prediction | None:
+        outlook = self._look()
+        learnt = len(outlook.launched) + len(self._elsewhere)
+        if not learnt:
+            return None
+        return Prediction(outlook.told[Metric.WARM_P90].beliefs[row].interval(), learnt)
 
-    def _estimate(self, entry: _Entry, metric: Metric) -> float:
-        if metric in LAUNCHED:
-            return float(np.median(entry.values[metric]))
-        seen = entry.arm.known.get(metric)
-        return math.inf if seen is None else seen.value
+    def _forget_pool(self) -> None:
+        self._surrogates = {}
+        self._outlook = None
+
+
+def _broken(arm: Arm, sla: Sla) -> str:
+    """The bound that the host knows to be broken, in words; nothing where there is none."""
+    for bound in sla.bounds:
+        seen = arm.known.get(bound.metric)
+        if seen is not None and seen.low > bound.limit:
+            return f"{bound.metric.value} of {seen.value:g} is beyond {bound.limit:g} on the host"
+    return ""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from distillfarm.controller.search.race import Look
 from distillfarm.domain.study import Verdict
 
+_PATIENCE = 2
+"""How many launches are needed is guessed from few: so many times the allowed ones are borne."""
 _BETTER = {Verdict.PASS: 0, Verdict.INCONCLUSIVE: 1, Verdict.FAIL: 2}
 
 
@@ -22,9 +24,9 @@ class Verification:
     """The best of the race first; the next one when it fails or cannot be decided in time.
 
     ``ask`` says how many more fresh launches to make on each phone of whom; ``tell`` how all of
-    that candidate's fresh launches so far are judged. A candidate is given up as inconclusive as
-    soon as its verdict is expected to take more than ``most_launches``. At most
-    ``most_candidates`` are tried.
+    that candidate's fresh launches so far are judged. A candidate is given up as inconclusive when
+    ``most_launches`` were made, or sooner where far more than that are expected to be needed. At
+    most ``most_candidates`` are tried.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Verification:
         most_launches: int,
         most_candidates: int = 3,
     ) -> None:
+        self._most_candidates = most_candidates
         self._waiting = list(standing[:most_candidates])
         self._first = first_launches
         self._most = most_launches
@@ -50,11 +53,22 @@ class Verification:
         self._judged[key] = Judged(key, verdict, made)
         if verdict is Verdict.PASS:
             self._waiting = []
-        elif verdict is Verdict.FAIL or not 0 < more_launches <= self._most - made:
-            self._waiting.remove(key)
-            self._next = self._first
+        elif verdict is Verdict.FAIL or made + more_launches > _PATIENCE * self._most:
+            self.lost(key)
         else:
-            self._next = more_launches
+            # Looking often costs no error, so no more than twice as many at once.
+            self._next = min(more_launches, max(made, self._first), self._most - made)
+            if self._next <= 0:
+                self.lost(key)
+
+    def reorder(self, standing: Sequence[str]) -> None:
+        """Those that wait, by what is known now; whoever is being verified stays the first."""
+        if any(each.verdict is Verdict.PASS for each in self._judged.values()):
+            return
+        begun = [each for each in self._waiting if each in self._judged]
+        left = self._most_candidates - len(self._judged)
+        fresh = [each for each in standing if each not in self._judged]
+        self._waiting = [*begun, *fresh[: max(left, 0)]]
 
     def lost(self, key: str) -> None:
         """It cannot be measured any more; what was judged of it stands."""

@@ -1,12 +1,11 @@
 """Who is launched how often, and who leads."""
 
-from types import SimpleNamespace
-
 from distillfarm.controller.search.arms import Arm
 from distillfarm.controller.search.features import Features
 from distillfarm.controller.search.race import Race
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.study import Bound, Metric, Sla
+from distillfarm.statistics.summary import LaunchValues
 
 SLA = Sla((Bound(Metric.ACCURACY_DROP, 2.0), Bound(Metric.WARM_P90, 10.0)))
 
@@ -16,12 +15,9 @@ def arm(key: str, drop: float = 1.0) -> Arm:
     return Arm(key, Features((("recipe", key),)), known)
 
 
-def values(*warm_ms: float) -> object:
-    memory = tuple(1.0 for _ in warm_ms)
-    return SimpleNamespace(
-        cold_ms=warm_ms, warm_p50_ms=warm_ms, warm_p90_ms=warm_ms, warm_p99_ms=warm_ms,
-        peak_memory_bytes=memory,
-    )  # fmt: skip
+def values(*warm_ms: float) -> LaunchValues:
+    rest = (1.0,) * len(warm_ms)
+    return LaunchValues(rest, rest, rest, warm_ms, warm_ms, warm_ms, rest)
 
 
 def test_the_fastest_within_the_bounds_leads_and_hopeless_ones_cost_no_launch() -> None:

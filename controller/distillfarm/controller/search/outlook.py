@@ -1,0 +1,124 @@
+"""What is believed of every candidate of a race at one moment, and what follows from it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from distillfarm.controller.search.arms import Arm
+from distillfarm.controller.search.noise import reachable
+from distillfarm.controller.search.process import Vector
+from distillfarm.controller.search.promise import Limited, Quantity, holds, promise, ranked
+from distillfarm.controller.search.surrogate import Belief
+from distillfarm.domain.interval import Interval
+from distillfarm.domain.study import Bound, Metric, Sla
+
+_INDIFFERENT = 0.003
+"""Of the objective's range: a smaller improvement is not looked for."""
+_SETTLED = 0.0003
+"""Of the same: when no launch promises more, the race is over."""
+_WIDTH = 3.92
+"""Of a 95 % interval, in standard deviations."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """One quantity that launches tell: what is believed of every candidate, and of launches."""
+
+    beliefs: Sequence[Belief]
+    launch_sd_log: float
+    resolution: float
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """``told`` holds the quantities that launches tell; the host tells all others.
+
+    ``margin`` is how many standard deviations of a launch are kept from bounds, ``first_launches``
+    how many launches come next. ``launched`` are the rows of ``arms`` that were launched.
+    """
+
+    arms: Sequence[Arm]
+    launched: Sequence[int]
+    told: Mapping[Metric, Told]
+    sla: Sla
+    objective: Metric
+    margin: float
+    first_launches: int
+
+    @cached_property
+    def ranking(self) -> list[int]:
+        """Those that were launched, the best first."""
+        return ranked(self._aim.means, self._chance, self.launched)
+
+    @cached_property
+    def promising(self) -> list[int]:
+        """Those whose next launches promise something, those that promise most first."""
+        # Logarithms of what launches tell have a scale of their own.
+        width = 1.0 if self.objective in self.told else float(np.ptp(self._aim.means))
+        promised = promise(
+            self._aim, self._chance, self.ranking, self._narrowed, _INDIFFERENT * width
+        )
+        order = np.argsort(-promised, kind="stable")
+        return [int(row) for row in order if promised[row] > _SETTLED * width]
+
+    def hindrance(self, row: int) -> str:
+        """Why a candidate is not worth a launch, in words."""
+        for bound in self.sla.bounds:
+            if bound.metric in self.told:
+                expected = self.told[bound.metric].beliefs[row].interval()
+                if expected.low > bound.limit:
+                    return (
+                        f"{bound.metric.value} is expected to be {expected.value:.3g}"
+                        f" [{expected.low:.3g}, {expected.high:.3g}], beyond {bound.limit:g}"
+                    )
+        if self.ranking:
+            return f"not expected to do better in {self.objective.value} than what was launched"
+        return "nothing was launched yet"
+
+    @cached_property
+    def _aim(self) -> Quantity:
+        return self._quantity(self.objective)
+
+    @cached_property
+    def _chance(self) -> Vector:
+        bounds = [
+            Limited(self._quantity(each.metric), self._limit(each)) for each in self.sla.bounds
+        ]
+        return holds(bounds, len(self.arms))
+
+    @cached_property
+    def _narrowed(self) -> Vector:
+        """[arms]: the part of what is believed by which the next launches make it narrower."""
+        narrowed = np.zeros(len(self.arms))
+        for each in self.told.values():
+            variance = np.array([one.sd_log**2 for one in each.beliefs])
+            noise = each.launch_sd_log**2 / self.first_launches
+            narrowed = np.maximum(narrowed, 1 - np.sqrt(noise / (variance + noise)))
+        return narrowed
+
+    def _limit(self, bound: Bound) -> float:
+        if bound.metric not in self.told:
+            return bound.limit
+        told = self.told[bound.metric]
+        reach = max(reachable(bound.limit, told.resolution), bound.limit * 1e-9)
+        return math.log(reach) - self.margin * told.launch_sd_log
+
+    def _quantity(self, metric: Metric) -> Quantity:
+        if metric in self.told:
+            beliefs = self.told[metric].beliefs
+            means = np.array([each.mean_log for each in beliefs])
+            return Quantity(means, np.array([each.sd_log for each in beliefs]))
+        # What nobody knows before the verification, such as energy, hinders nobody.
+        nothing = Interval(0.0, 0.0, 0.0)
+        known = [each.known.get(metric, nothing) for each in self.arms]
+        if metric not in HOST:
+            known = [nothing] * len(known)
+        means = np.array([each.value for each in known])
+        return Quantity(means, np.array([(each.high - each.low) / _WIDTH for each in known]))
+
+
+HOST = (Metric.ACCURACY_DROP, Metric.SIZE)
+"""What is known of a candidate once it is built."""
