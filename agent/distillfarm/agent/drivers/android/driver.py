@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from distillfarm.agent.drivers.android import (
     commands,
@@ -23,18 +21,17 @@ from distillfarm.agent.drivers.android.settings_guard import SettingsGuard
 from distillfarm.agent.drivers.android.starting import Beginning
 from distillfarm.agent.drivers.android.state import State
 from distillfarm.agent.drivers.fault import PhoneFault
+from distillfarm.agent.drivers.phone_driver import PhoneDriver, version
 from distillfarm.agent.drivers.probe import probe_targets
-from distillfarm.domain.errors import DeviceOffline, DeviceTimeout, InvalidRequest
+from distillfarm.domain.errors import DeviceTimeout, InvalidRequest
 from distillfarm.domain.hardware import DeviceInfo, Target
 
 JOBS = "/data/local/tmp/distillfarm-jobs"
-# A file that is sent under a name, while it is as it was.
-_Version = tuple[Path, str, int, int]
 _RESTARTS = (faults.REBOOTED, faults.UPDATED)
 
 
-class AndroidDriver:
-    """A ``protocols.DeviceDriver`` for one phone; one user at a time, others wait at the door.
+class AndroidDriver(PhoneDriver):
+    """A ``protocols.DeviceDriver`` for one phone.
 
     ``line`` reaches it, ``guard`` keeps its settings, ``cache`` its files; ``apps`` are what it
     can launch. ``targets`` are tried by ``probe``. What was found out is kept until the phone has
@@ -49,19 +46,17 @@ class AndroidDriver:
         targets: Sequence[Target],
         cache: Cache | None = None,
     ) -> None:
+        super().__init__()
         self._line = line
         self._guard = guard
         self._apps = apps
         self._targets = targets
         self._cache = cache or Cache()
-        self._door = asyncio.Lock()
-        self._entered = False
         self._running: list[PhoneRun] = []
         self._looks = Looks(line)
         self._known: DeviceInfo | None = None
         self._flavour = ""
         self._clock_offset_s: float | None = None
-        self._sent: dict[_Version, str] = {}
 
     @property
     def serial(self) -> str:
@@ -73,44 +68,15 @@ class AndroidDriver:
         """The build that the phone had when it was last entered; empty before."""
         return self._line.before.fingerprint if self._line.before else ""
 
-    async def __aenter__(self) -> Self:
-        """Wait for the phone, end what an agent before left, and set what a measurement needs.
-
-        Raises:
-            PhoneFault: the phone does not answer, or its system was updated since the last probe:
-                then it has to be probed anew first.
-        """
-        await self._door.acquire()
-        try:
-            await self._line.settle()
-            self._same_build()
-            # What ran when the phone was lost.
-            self._running.clear()
-            self._flavour = await self._line.ask(commands.arrive, JOBS)
-            self._clock_offset_s = await self._line.ask(commands.clock_offset_s)
-            await self._line.ask(self._guard.prepare)
-            self._entered = True
-        except BaseException:
-            self._door.release()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End what runs and put the settings back; on a phone that is lost, its next entry does."""
-        try:
-            await self.reset()
-        except (DeviceOffline, DeviceTimeout):
-            if error is None:
-                raise
-        finally:
-            self._entered = False
-            self._sent.clear()
-            self._door.release()
+    async def _make_ready(self) -> None:
+        """Wait for the phone, end what an agent before left, and set what a measurement needs."""
+        await self._line.settle()
+        self._same_build()
+        # What ran when the phone was lost.
+        self._running.clear()
+        self._flavour = await self._line.ask(commands.arrive, JOBS)
+        self._clock_offset_s = await self._line.ask(commands.clock_offset_s)
+        await self._line.ask(self._guard.prepare)
 
     async def probe(self) -> DeviceInfo:
         """Read the facts and run a tiny model on every target that a phone may have."""
@@ -134,7 +100,7 @@ class AndroidDriver:
     async def _push_all(self, files: Sequence[tuple[Path, str]]) -> list[str]:
         """Send what was not sent since the driver was entered; their paths."""
         self._inside()
-        keys = [await asyncio.to_thread(_version, *each) for each in files]
+        keys = [await asyncio.to_thread(version, *each) for each in files]
         new = {key: each for key, each in zip(keys, files, strict=True) if key not in self._sent}
         if new:
             paths = await self._line.ask(self._cache.push_all, tuple(new.values()))
@@ -208,10 +174,6 @@ class AndroidDriver:
         with contextlib.suppress(PhoneFault, DeviceTimeout):
             await uncancelled(ending)
 
-    def _inside(self) -> None:
-        if not self._entered:
-            raise DeviceOffline(f"{self.serial}: enter the driver first")
-
     def _same_build(self) -> None:
         now = self._line.before
         if self._known is not None and now and now.fingerprint != self._known.os_build:
@@ -219,8 +181,3 @@ class AndroidDriver:
             raise PhoneFault(
                 self.serial, faults.UPDATED, f"{known.os_build} became {now.fingerprint}"
             )
-
-
-def _version(source: Path, name: str) -> _Version:
-    found = source.stat()
-    return source, name, found.st_size, found.st_mtime_ns

@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import structlog
 
@@ -29,11 +27,12 @@ from distillfarm.agent.drivers.ios.protocol import (
 )
 from distillfarm.agent.drivers.ios.run import JobRun, PhoneRun, Start
 from distillfarm.agent.drivers.ios.state import State
+from distillfarm.agent.drivers.phone_driver import PhoneDriver, version
 from distillfarm.agent.drivers.probe import INPUTS, MODELS, probe_targets
 from distillfarm.agent.program.order import Order
 from distillfarm.agent.runners import reports
 from distillfarm.agent.runners.program import APP
-from distillfarm.domain.errors import DeviceNotReady, DeviceOffline, InvalidRequest, MissingExtra
+from distillfarm.domain.errors import DeviceNotReady, InvalidRequest, MissingExtra
 from distillfarm.domain.hardware import DeviceInfo, Runtime, RuntimeSupport, Target
 from distillfarm.profiles import support
 from distillfarm.profiles.catalog import shipped
@@ -58,8 +57,8 @@ _REFERENCE_APP = "reference app"
 _log = structlog.get_logger(__name__)
 
 
-class IosDriver:
-    """A ``protocols.DeviceDriver`` for one iPhone; one user at a time, others wait at the door.
+class IosDriver(PhoneDriver):
+    """A ``protocols.DeviceDriver`` for one iPhone.
 
     ``line`` reaches it; ``apps`` are what it can launch, the one named ``launch`` measures and its
     container holds the files. ``targets`` are tried by ``probe``. What was found out is kept until
@@ -69,12 +68,11 @@ class IosDriver:
     def __init__(
         self, line: PhoneLine, apps: Apps, targets: Sequence[Target], cache: Cache | None = None
     ) -> None:
+        super().__init__()
         self._line = line
         self._apps = apps
         self._targets = targets
         self._cache = cache or Cache(apps[APP].bundle)
-        self._door = asyncio.Lock()
-        self._entered = False
         self._running: list[PhoneRun] = []
         self._known: DeviceInfo | None = None
         self._reports: tuple[str, ...] = ()
@@ -82,49 +80,19 @@ class IosDriver:
         self._told: tuple[float, Conditions] | None = None
         self._last: ResultFile | None = None
         self._only_looking = False
-        self._sent: dict[tuple[Path, str, int, int], str] = {}
 
     @property
     def serial(self) -> str:
         """The phone's UDID."""
         return self._line.udid
 
-    async def __aenter__(self) -> Self:
-        """Wait for the phone and make it ready: trusted, unlocked, with image and app.
-
-        Raises:
-            PhoneFault: what it is not ready for, with the remedy; or it was updated since the last
-                probe: then it has to be probed anew first.
-        """
-        await self._door.acquire()
-        try:
-            identity = await self._line.settle()
-            self._same_build(identity.build)
-            await preflight.make_ready(self._line, identity, self._apps)
-            await self._line.ask(RemoveFolder(self._cache.bundle, f"{DOCUMENTS}/{JOBS}"))
-            self._reports = await self._line.ask(ReportNames())
-            self._entered = True
-        except BaseException:
-            self._door.release()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End what runs and the tunnel; on a phone that is lost, its next entry does."""
-        try:
-            await self.reset()
-        except PhoneFault:
-            if error is None:
-                raise
-        finally:
-            self._entered = False
-            self._sent.clear()
-            self._door.release()
+    async def _make_ready(self) -> None:
+        """Wait for the phone; it is trusted, unlocked, with image and app then."""
+        identity = await self._line.settle()
+        self._same_build(identity.build)
+        await preflight.make_ready(self._line, identity, self._apps)
+        await self._line.ask(RemoveFolder(self._cache.bundle, f"{DOCUMENTS}/{JOBS}"))
+        self._reports = await self._line.ask(ReportNames())
 
     async def close(self) -> None:
         """End the worker of a phone that was unplugged; the next question starts another."""
@@ -160,8 +128,7 @@ class IosDriver:
     async def push(self, source: Path, name: str) -> str:
         """Send a file once; see ``files.Cache.push``."""
         self._inside()
-        found = await asyncio.to_thread(source.stat)
-        key = source, name, found.st_size, found.st_mtime_ns
+        key = await asyncio.to_thread(version, source, name)
         if key not in self._sent:
             self._sent[key] = await self._cache.push(self._line, source, name)
         return self._sent[key]
@@ -190,10 +157,14 @@ class IosDriver:
         return run
 
     async def look(self, newer_than_s: float = 0.0) -> State:
-        """The phone's state now, or one that was read within the last ``newer_than_s``."""
+        """The phone's state now, or one that was read within the last ``newer_than_s``.
+
+        Nobody waits outside of a job for a phone that is away.
+        """
         now_s = time.monotonic()
         if self._looked is None or self._looked[0] < now_s - newer_than_s:
-            self._looked = now_s, await self._line.ask(Look())
+            ask = self._line.ask if self._entered else self._line.ask_once
+            self._looked = now_s, await ask(Look())
         told = self._told
         return State(self._looked[1], told[1] if told and self._is_fresh(told) else None)
 
@@ -284,10 +255,6 @@ class IosDriver:
             known = ", ".join(sorted(self._apps))
             raise InvalidRequest(f"no app {name!r} on {self.serial}; there are {known}")
         return self._apps[name]
-
-    def _inside(self) -> None:
-        if not self._entered:
-            raise DeviceOffline(f"{self.serial}: enter the driver first")
 
     def _is_fresh(self, told: tuple[float, Conditions]) -> bool:
         at_s, conditions = told
