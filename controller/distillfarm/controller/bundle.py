@@ -25,7 +25,7 @@ from distillfarm.controller.signing import (
 from distillfarm.controller.store.protocol import Store
 from distillfarm.domain.errors import AlreadyExists, FarmError, InvalidRequest
 from distillfarm.domain.model import ArtifactRef, ModelFormat
-from distillfarm.domain.study import Choice, SlaVerdict, Study, Trial
+from distillfarm.domain.study import Choice, PhoneVerdict, SlaVerdict, Study, Trial
 from distillfarm.domain.variant import PassReport
 from distillfarm.wire.blobs import BlobStore
 
@@ -65,13 +65,14 @@ class Lineage:
 
 @dataclass(frozen=True)
 class ChipsetVerdict:
-    """What was chosen for a chipset and how it was judged."""
+    """What was chosen for a chipset and how it was judged, over all devices and on each."""
 
     chipset: str
     trial_id: str
     file: str
     verdict: SlaVerdict
     why: str
+    phones: tuple[PhoneVerdict, ...]
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,9 @@ def write_bundle(folder: Path, evidence: Evidence, blobs: BlobStore, key: Signin
         trial = trials.get(choice.trial_id)
         file = _write_chipset(folder, choice, trial, evidence, blobs) if trial else ""
         verdicts.append(
-            ChipsetVerdict(choice.chipset, choice.trial_id, file, choice.verdict, choice.why)
+            ChipsetVerdict(
+                choice.chipset, choice.trial_id, file, choice.verdict, choice.why, choice.phones
+            )
         )
     _write_json(folder / "study.json", evidence.study)
     _write_json(folder / "trials.json", evidence.trials)
@@ -210,9 +213,9 @@ def _write_chipset(
             compression_code=code_version(),
         ),
     )
-    measured = evidence.of(trial)
-    if measured is not None:
-        _write_json(place / "measurement.json", measured.measurement)
+    measured = evidence.all_of(trial)
+    if measured:
+        _write_json(place / "measurements.json", [each.measurement for each in measured])
     return file.relative_to(folder).as_posix()
 
 

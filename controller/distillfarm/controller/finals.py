@@ -59,11 +59,7 @@ class Finals:
         """The next fresh launches; none when somebody has passed or nobody is left."""
         if self._verification is None:
             self._verification = self._verify(
-                [
-                    _final(each.trial)
-                    for each in self.search.standing(self.ranking)
-                    if not each.hindrance
-                ]
+                [_final(each.trial) for each in self.search.leading(self.ranking)]
             )
             return [*self._next(), *self._beside(self.references)]
         disturbed = self._disturbed_references()

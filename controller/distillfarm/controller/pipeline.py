@@ -73,7 +73,9 @@ def run_study(stages: Stages) -> None:
         built = _build(stages, model, asked)
         for each in searches:
             each.enter(built)
-        in_time = _race(stages, searches, earlier, started_s)
+        in_time = _race(stages, searches, earlier, started_s, first_looks=True)
+    if in_time:
+        _race(stages, searches, earlier, started_s)
 
     there = _step(stages, "look again", 0, stages.look_at_devices, tuple[ChipsetLab, ...])
     ranks = _step(stages, "rank", 0, lambda: [each.ranking() for each in searches], list[list[str]])
@@ -96,12 +98,21 @@ def _build(stages: Stages, model: Variant, trials: Sequence[Trial]) -> list[Tria
 
 
 def _race(
-    stages: Stages, searches: Sequence[Search], earlier: Sequence[Measured], started_s: float
+    stages: Stages,
+    searches: Sequence[Search],
+    earlier: Sequence[Measured],
+    started_s: float,
+    *,
+    first_looks: bool = False,
 ) -> bool:
-    """Launch what the races ask for, in rounds over all candidates; whether there is time left."""
+    """Launch what the races ask for, in rounds over all candidates; whether there is time left.
+
+    While more is to be built only ``first_looks`` are taken: what is built later may be better
+    than all that is there, and then nobody needs to know which of those was the best.
+    """
     running = [each for each in searches if not each.over]
     in_time = True
-    while in_time and (orders := _ordered(stages, searches, earlier)):
+    while in_time and (orders := _ordered(stages, searches, earlier, first_looks=first_looks)):
         taken = _measure(stages, orders)
         for each in searches:
             each.tell(taken)
@@ -115,7 +126,7 @@ def _race(
 
 
 def _ordered(
-    stages: Stages, searches: Sequence[Search], earlier: Sequence[Measured]
+    stages: Stages, searches: Sequence[Search], earlier: Sequence[Measured], *, first_looks: bool
 ) -> list[Order]:
     """The next round of launches on all chipsets, each knowing what the others have measured."""
     known = [*earlier, *(measured for each in searches for measured in each.measured())]
@@ -123,7 +134,7 @@ def _ordered(
     def ask() -> list[Order]:
         for each in searches:
             each.learn(known)
-        wanted = [order for each in searches for order in each.orders()]
+        wanted = [o for each in searches for o in each.orders(first_looks=first_looks)]
         return stages.measuring.recall(wanted)
 
     # A step, so that a replay asks for what was asked for, whatever its arithmetic says by a hair.

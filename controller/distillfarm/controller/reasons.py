@@ -66,6 +66,7 @@ def why(chosen: Contender, around: Surroundings, sla: Sla) -> str:
     return " ".join(
         [
             f"{chosen.trial.candidate}: {_SAYS[chosen.verdict.verdict]}.",
+            *_broken(chosen.verdict),
             *_quantity(chosen, around.objective),
             *_phones(chosen.phones),
             *around.remarks,
@@ -102,6 +103,12 @@ def compared(metric: Metric, ours: Interval, theirs: Interval) -> str:
     ratio = max(theirs.value, least) / max(ours.value, least)
     text = f"{ratio:.3g}x {better}" if ratio > 1 else f"{1 / ratio:.3g}x {worse}"
     return text if metric is Metric.SIZE else f"{text} in {_NAMES[metric]}"
+
+
+def _broken(verdict: SlaVerdict) -> list[str]:
+    """Which bounds do not hold."""
+    told = [each.reason for each in verdict.bounds if each.verdict is Verdict.FAIL]
+    return [f"Broken: {'; '.join(told)}."] if told else []
 
 
 def _quantity(chosen: Contender, objective: Metric) -> list[str]:

@@ -81,11 +81,16 @@ class Search:
         self.race.enter([arm(each.trial_id, each.exported) for each in here if each.exported])
         self._note()
 
-    def orders(self) -> list[Order]:
-        """The next launches; none when the race is settled or a budget is spent."""
+    def orders(self, *, first_looks: bool = False) -> list[Order]:
+        """The next launches; none when the race is settled or a budget is spent.
+
+        With ``first_looks`` only of candidates that were not launched yet.
+        """
         if self.over:
             return []
         looks = self.race.ask()
+        if first_looks:
+            looks = [each for each in looks if self._trial(each.key).outcome is None]
         self._note()
         return [
             Order(replace(self._trial(each.key), skipped=""), self.place, each.launches)
@@ -162,12 +167,20 @@ class Search:
         """The trials that may be measured anew, by their ids, the best first."""
         return list(self.race.standing())
 
+    def leading(self, ranking: Sequence[str]) -> list[Entrant]:
+        """Those that may be measured anew, in the order of the race.
+
+        Few launches that differ too much give no number, but fresh ones may: such go last.
+        """
+        ranked = [self.entrants[key] for key in ranking]
+        able = [each for each in ranked if not each.hindrance]
+        return [*able, *(each for each in ranked if each.unstable)]
+
     def standing(self, ranking: Sequence[str]) -> list[Entrant]:
-        """All that were measured well, in the order of the race; then all others."""
-        leading = [self.entrants[key] for key in ranking]
-        able = [each for each in leading if not each.hindrance]
-        keys = {each.trial.trial_id for each in able}
-        return able + [each for key, each in self.entrants.items() if key not in keys]
+        """Every candidate, those that lead first."""
+        leading = self.leading(ranking)
+        keys = {each.trial.trial_id for each in leading}
+        return leading + [each for key, each in self.entrants.items() if key not in keys]
 
     def trials(self) -> list[Trial]:
         """Every trial as it stands."""

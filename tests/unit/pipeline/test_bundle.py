@@ -101,6 +101,27 @@ def test_a_bundle_holds_the_artifact_and_all_of_its_evidence(bundle: Path) -> No
     assert raw["launches"][0]["samples_ns"] == [1_000_000] * 10
     assert len(json.loads((bundle / "trials.json").read_text())) == 3
     assert verdict["verdict"]["bounds"][1]["reason"] == "not measured: no meter"
+    assert [each["launches"] for each in verdict["phones"]] == [9]
+    (own,) = json.loads((bundle / verdict["file"]).with_name("measurements.json").read_text())
+    assert own == raw
+
+
+def test_the_report_tells_which_devices_judged_and_what_the_search_spent(bundle: Path) -> None:
+    report = (bundle / "report.html").read_text()
+    assert "On which devices it was judged" in report
+    assert "made 3 launches to find the best of 1 candidate" in report
+    assert "Square: the knee" in report
+
+
+def test_launches_of_one_device_are_drawn_together_and_those_of_two_apart(
+    evidence: Evidence,
+) -> None:
+    (trial, *_), (measured,) = evidence.trials, evidence.measured
+    other = replace(measured.device, device_id="device-2")
+    more = (measured, measured, replace(measured, device=other))
+    pooled = replace(evidence, measured=more).by_device(trial)
+    assert [each.device.device_id for each in pooled] == ["device-1", "device-2"]
+    assert [len(each.measurement.launches) for each in pooled] == [6, 3]
 
 
 def test_logs_lie_in_the_bundle_and_the_report_leads_to_them(bundle: Path) -> None:

@@ -147,7 +147,7 @@ def test_when_all_fail_the_closest_is_shown_as_failing() -> None:
     far = verified(make_trial("prune(ratio=0.9)", p90_ms=0.1, drop=9.0))
     choice = decided(far, near)
     assert (choice.trial_id, choice.verdict.verdict) == (near.trial.trial_id, Verdict.FAIL)
-    assert "nothing meets the bounds; this comes closest" in choice.why
+    assert "nothing meets the bounds; this comes closest. Broken: 2.5 points" in choice.why
 
 
 def test_what_would_settle_an_open_bound_is_said() -> None:

@@ -201,6 +201,16 @@ def test_a_crash_on_one_phone_brings_the_next_candidate() -> None:
     assert "Measured anew, int8_static on onnxruntime/cpu/cpu is crashed: SIGSEGV." in choice.why
 
 
+def test_what_was_unstable_in_the_search_is_measured_anew_after_the_others() -> None:
+    made = bench(lambda recipe, *_: 30.0 if recipe == "fp16" else 1.0)
+    search = made.finals.search
+    search.entrants[FAST.trial_id] = Entrant(FAST, stable=False)
+    choice = made.run()
+    assert next(names for names, *_ in made.rounds[0] if names != "original") == "fp16"
+    assert choice.why.startswith("int8_static")
+    assert choice.verdict.verdict is Verdict.PASS
+
+
 def test_what_was_spent_is_told_apart_for_the_search_and_its_verification() -> None:
     choice = bench(lambda *_: 1.0).run()
     assert choice.spent is not None

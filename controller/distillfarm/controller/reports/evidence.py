@@ -1,6 +1,6 @@
 """Everything that a study's report and bundle are made of, read from the store once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from distillfarm.controller.readings import summary_of
 from distillfarm.controller.store.protocol import Store
@@ -30,11 +30,28 @@ class Evidence:
     trials: tuple[Trial, ...]
     measured: tuple[Measured, ...]
 
+    def all_of(self, trial: Trial) -> tuple[Measured, ...]:
+        """The measurements of a trial, in the order in which they were taken."""
+        return tuple(each for each in self.measured if each.trial_id == trial.trial_id)
+
     def of(self, trial: Trial) -> Measured | None:
-        """The measurement that a trial's score rests on: its last, if there is one."""
-        return next(
-            (each for each in reversed(self.measured) if each.trial_id == trial.trial_id), None
-        )
+        """The last of them, if there is one."""
+        return next(reversed(self.all_of(trial)), None)
+
+    def by_device(self, trial: Trial) -> tuple[Measured, ...]:
+        """What launches of a trial there are on each device, as if they were of one measurement.
+
+        Everything but the launches is that of the device's last.
+        """
+        able = [each for each in self.all_of(trial) if each.summary is not None]
+        together: dict[str, Measured] = {}
+        for each in able:
+            before = together.get(each.device.device_id)
+            earlier = before.measurement.launches if before else ()
+            launches = (*earlier, *each.measurement.launches)
+            measurement = replace(each.measurement, launches=launches)
+            together[each.device.device_id] = replace(each, measurement=measurement)
+        return tuple(together.values())
 
     def trial(self, trial_id: str) -> Trial | None:
         """A trial by its id, if there is one."""

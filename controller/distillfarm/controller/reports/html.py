@@ -1,6 +1,6 @@
 """Writes a study's report: one page that needs no network, for screens light and dark and paper."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jinja2
@@ -54,6 +54,8 @@ class ChipsetPart:
     parts: Markup
     series: tuple[Markup, ...]
     spending: tuple[str, ...]
+    launched: int
+    devices: tuple[str, ...]
 
 
 def render(evidence: Evidence, signer: str, logs: Mapping[str, str]) -> str:
@@ -104,6 +106,7 @@ def _part(evidence: Evidence, choice: Choice) -> ChipsetPart:
     chosen = next((each for each in rows if each.trial.trial_id == choice.trial_id), None)
     exported = chosen.trial.exported if chosen else None
     sla = evidence.study.spec.sla
+    own = evidence.by_device(chosen.trial) if chosen else ()
     return ChipsetPart(
         choice=choice,
         chosen=chosen,
@@ -116,16 +119,21 @@ def _part(evidence: Evidence, choice: Choice) -> ChipsetPart:
         numbered=tuple(plots.numbered(shown, front)),
         pareto=_image(plots.pareto(shown, front, choice.trial_id, choice.knee_trial_id)),
         spending=tuple(spending(choice.spent)) if choice.spent else (),
-        launches=_image(
-            plots.launches(
-                [
-                    (_short(str(each.trial.candidate)), each.measured)
-                    for each in finals
-                    if each.measured is not None and not each.measured.measurement.emulated
-                ]
-            )
-        ),
+        launches=_image(plots.launches(_strips(evidence, [each.trial for each in finals]))),
+        launched=sum(len(each.measurement.launches) for each in own),
+        devices=tuple(dict.fromkeys(each.device.device_id for each in own)),
     )
+
+
+def _strips(evidence: Evidence, finals: Sequence[Trial]) -> list[tuple[str, Measured]]:
+    """The launches of each final trial, on each of its devices."""
+    strips = []
+    for trial in finals:
+        by_device = evidence.by_device(trial)
+        for each in by_device:
+            on = f"\n{each.device.device_id}" if len(by_device) > 1 else ""
+            strips.append((_short(str(trial.candidate)) + on, each))
+    return strips
 
 
 def _series(measured: Measured | None) -> tuple[Markup, ...]:
