@@ -2,10 +2,10 @@
 
 Source: launches of one model on phones that ExecuTorch's nightly benchmarks published in June 2025
 (pytorch/executorch, ``.ci/scripts/benchmark_tooling/private``). Their robust coefficient of
-variation is below 1 % on the NPU of Galaxy S22 phones, 3.6 % on an iPhone 15's CPU and 10.8 % on the
-CPUs of Galaxy S22 phones, which lie just beyond the limit of their class. Nothing comparable is
-published for phones' GPUs, whose clock is governed as the CPUs' is, and so they get the CPUs'
-figures. The host is a computer that others may use as well.
+variation is below 1 % on the NPU of Galaxy S22 phones, 3.6 % on an iPhone 15's CPU and 10.8 % on
+the CPUs of Galaxy S22 phones, just beyond the limit of their class. Nothing comparable is published
+for phones' GPUs, whose clock is governed as the CPUs' is, and so they get the CPUs' figures. The
+host is a computer that others may use as well.
 
 A difference as large as the limit of a class is its minimum effect: less may come from measuring at
 another time. ``bench/bench_statistics_comparisons.py`` prints the false alarms and the power. On
