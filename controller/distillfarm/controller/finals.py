@@ -10,25 +10,17 @@ from dataclasses import dataclass, field, replace
 
 from distillfarm.controller.decide import Entrant, Found, Verified
 from distillfarm.controller.evidence import observed
+from distillfarm.controller.judgement import Judgement, more_launches
 from distillfarm.controller.lab import ChipsetLab
 from distillfarm.controller.measuring import Order, Taken
 from distillfarm.controller.search.verification import Verification
 from distillfarm.controller.searching import Search, Tally
 from distillfarm.domain.hardware import Target
 from distillfarm.domain.ids import derived_id
-from distillfarm.domain.study import PhoneVerdict, SlaVerdict, StudySpec, Trial, Verdict
+from distillfarm.domain.study import StudySpec, Trial, Verdict
 
 MOST_CANDIDATES = 3
 """So many of the best are measured anew at most, until one passes."""
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """One trial by all its fresh launches: on all phones together, and on each."""
-
-    trial_id: str
-    verdict: SlaVerdict
-    phones: tuple[PhoneVerdict, ...]
 
 
 @dataclass
@@ -37,7 +29,7 @@ class Finals:
 
     Call ``orders`` and, with what came of them and how it is judged, ``tell`` in turns until there
     are none. ``ranking`` are the search's trials, the best first; ``place`` is the chipset as it
-    is when the search is over, perhaps without devices.
+    is when the search is over, perhaps without devices. ``dead`` are devices that were lost since.
     """
 
     search: Search
@@ -47,10 +39,10 @@ class Finals:
     spec: StudySpec
     tally: Tally = field(default_factory=Tally)
     remarks: list[str] = field(default_factory=list)
+    dead: set[str] = field(default_factory=set)
     _trials: dict[str, Trial] = field(default_factory=dict)
     _entrants: dict[str, Entrant] = field(default_factory=dict)
     _judged: dict[str, Judgement] = field(default_factory=dict)
-    _dead: set[str] = field(default_factory=set)
     _again: set[str] = field(default_factory=set)
     _verification: Verification | None = None
     _originals: bool = False
@@ -78,8 +70,8 @@ class Finals:
         for each in here:
             self._trials[each.trial.trial_id] = each.trial
             self._entrants[each.trial.trial_id] = each.entrant
-            if not each.measured and each.device_id not in self._dead:
-                self._dead.add(each.device_id)
+            if not each.measured and each.device_id not in self.dead:
+                self.dead.add(each.device_id)
                 self.remarks.append(
                     f"{each.device_id} was lost during the verification"
                     f" ({each.trial.outcome_reason or 'its job failed'})."
@@ -181,7 +173,7 @@ class Finals:
         able = [
             each.device_id
             for each in self.place.phones
-            if each.device_id not in self._dead and each.version(target) is not None
+            if each.device_id not in self.dead and each.version(target) is not None
         ]
         return tuple(able[: self.spec.phones])
 
@@ -223,7 +215,7 @@ class Finals:
         """Why there were fewer phones than asked for."""
         if not self.place.phones:
             return ["When the search was over none of the chipset's devices was left."]
-        alive = [each for each in self.place.phones if each.device_id not in self._dead]
+        alive = [each for each in self.place.phones if each.device_id not in self.dead]
         if len(alive) >= self.spec.phones or not self._judged:
             return []
         count = f"{len(alive)} device{'' if len(alive) == 1 else 's'}"
@@ -258,10 +250,3 @@ def _final(trial: Trial) -> Trial:
         exported=trial.exported,
         final=True,
     )
-
-
-def more_launches(verdict: SlaVerdict) -> int:
-    """How many more launches would probably decide what launches can; 0 for a decided verdict."""
-    if verdict.verdict is not Verdict.INCONCLUSIVE:
-        return 0
-    return max((each.more_launches for each in verdict.bounds), default=0)

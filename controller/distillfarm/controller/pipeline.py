@@ -11,7 +11,8 @@ import structlog
 from dbos import DBOS, DBOSConfiguredInstance
 
 from distillfarm.controller import durable
-from distillfarm.controller.finals import Finals, Judgement, finals_of
+from distillfarm.controller.finals import Finals, finals_of
+from distillfarm.controller.judgement import Judgement
 from distillfarm.controller.lab import ChipsetLab
 from distillfarm.controller.measuring import Order, Taken
 from distillfarm.controller.search.race import Measured
@@ -152,7 +153,7 @@ def _verify(stages: Stages, finals: Sequence[Finals]) -> None:
     progress.settle("measure", _final_launches(stages, [each.place for each in finals]))
     while orders := [order for each in finals for order in each.orders()]:
         taken = _measure(stages, orders)
-        judged = _judge(stages, taken)
+        judged = _judge(stages, taken, [dead for each in finals for dead in each.dead])
         for each in finals:
             each.tell(taken, judged)
     progress.settle("measure", 0)
@@ -163,8 +164,8 @@ def _measure(stages: Stages, orders: Sequence[Order]) -> list[Taken]:
     return _step(stages, "measure", units, lambda: stages.measuring.take(orders), list[Taken])
 
 
-def _judge(stages: Stages, taken: Sequence[Taken]) -> dict[str, Judgement]:
-    judged = _step(stages, "judge", 0, lambda: stages.judge(taken), list[Judgement])
+def _judge(stages: Stages, taken: Sequence[Taken], dead: Sequence[str]) -> dict[str, Judgement]:
+    judged = _step(stages, "judge", 0, lambda: stages.judge(taken, dead), list[Judgement])
     return {each.trial_id: each for each in judged}
 
 

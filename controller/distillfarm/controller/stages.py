@@ -1,14 +1,14 @@
 """What each stage of a study does; every method may be repeated from its start after a crash."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from distillfarm.controller import decide
 from distillfarm.controller.bundle import build_bundle
 from distillfarm.controller.decide import Found
-from distillfarm.controller.finals import Judgement
+from distillfarm.controller.judgement import Judgement, judgement
 from distillfarm.controller.lab import ChipsetLab, survey
 from distillfarm.controller.measuring import Measuring, Taken
 from distillfarm.controller.readings import evidence_by_device
@@ -16,7 +16,6 @@ from distillfarm.controller.recollection import recollected
 from distillfarm.controller.search.race import Measured
 from distillfarm.controller.telling import LOOK_EVERY_S, Telling
 from distillfarm.controller.tools import Tools
-from distillfarm.controller.verdict import judge_phones
 from distillfarm.domain.errors import NoCapacity
 from distillfarm.domain.ids import derived_id
 from distillfarm.domain.model import Analysis
@@ -150,11 +149,12 @@ class Stages:
         """Unix seconds."""
         return time.time()
 
-    def judge(self, taken: Sequence[Taken]) -> list[Judgement]:
-        """How all fresh launches of the trials are judged, on each device and over all."""
+    def judge(self, taken: Sequence[Taken], dead: Collection[str]) -> list[Judgement]:
+        """How all fresh launches of the trials are judged; ``dead`` are devices lost before."""
+        lost = {*dead, *(each.device_id for each in taken if not each.measured)}
         trials = {each.trial.trial_id: each.trial for each in taken if each.measured}
         return [
-            Judgement(key, *judge_phones(self.spec.sla, evidence_by_device(self._store, trial)))
+            judgement(key, self.spec.sla, evidence_by_device(self._store, trial), lost)
             for key, trial in trials.items()
         ]
 

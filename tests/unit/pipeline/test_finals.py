@@ -9,13 +9,13 @@ from made_trials import exported_of, make_trial
 from distillfarm.compression import samplers
 from distillfarm.controller.decide import Entrant, Found, choose
 from distillfarm.controller.evidence import Evidence
-from distillfarm.controller.finals import Finals, Judgement, finals_of
+from distillfarm.controller.finals import Finals, finals_of
+from distillfarm.controller.judgement import Judgement, judgement
 from distillfarm.controller.lab import ChipsetLab, Phone
 from distillfarm.controller.measuring import Order, Taken
 from distillfarm.controller.search.arms import arm
 from distillfarm.controller.search.race import Race
 from distillfarm.controller.searching import Search, joined
-from distillfarm.controller.verdict import judge_phones
 from distillfarm.domain.measurement import Outcome
 from distillfarm.domain.sla import parse_sla
 from distillfarm.domain.study import Choice, StudySpec, Trial, Verdict
@@ -54,11 +54,12 @@ def searched(place: ChipsetLab, *trials: Trial) -> Search:
 
 @dataclass
 class Bench:
-    """Phones that answer orders; ``gone`` ones do not."""
+    """Phones that answer orders; ``gone`` ones do not, that which ``goes`` only in the first."""
 
     finals: Finals
     milliseconds: Milliseconds
     gone: set[str] = field(default_factory=set)
+    goes: str = ""
     crashes: Mapping[str, str] = field(default_factory=dict)
     shown: dict[str, dict[str, list[LaunchValues]]] = field(default_factory=dict)
     rounds: list[list[tuple[str, str, int]]] = field(default_factory=list)
@@ -70,7 +71,9 @@ class Bench:
             self.rounds.append(recipes)
             assert len(self.rounds) < 50, self.rounds
             taken = [self._take(each) for each in orders]
-            self.finals.tell(taken, {e.trial.trial_id: self._judged(e.trial) for e in taken})
+            lost = {each.device_id for each in taken if not each.measured} | self.finals.dead
+            judged = {e.trial.trial_id: self._judged(e.trial, lost) for e in taken}
+            self.finals.tell(taken, judged)
         return choose(self.found, spec.sla, spec.objective)
 
     @property
@@ -84,7 +87,7 @@ class Bench:
 
     def _take(self, order: Order) -> Taken:
         recipe, phone = str(order.trial.candidate.recipe), order.device_id
-        if phone in self.gone:
+        if phone in self.gone or (phone == self.goes and len(self.rounds) > 1):
             trial = replace(order.trial, outcome_reason="not measured: 1 offline")
             return Taken(Entrant(trial), phone, measured=False)
         if self.crashes.get(recipe) == phone:
@@ -98,12 +101,12 @@ class Bench:
         trial = replace(order.trial, outcome=Outcome.OK, score=score)
         return Taken(Entrant(trial), phone, values=here[-1], launches=len(made), device_s=1.0)
 
-    def _judged(self, trial: Trial) -> Judgement:
+    def _judged(self, trial: Trial, lost: set[str]) -> Judgement:
         shown = self.shown.get(trial.trial_id, {})
         score = make_trial().score
         assert score is not None
         evidence = {phone: Evidence(score, joined(found)) for phone, found in shown.items()}
-        return Judgement(trial.trial_id, *judge_phones(SLA, evidence))
+        return judgement(trial.trial_id, SLA, evidence, lost)
 
 
 FAST, SLOW = make_trial("int8_static", p90_ms=1.0), make_trial("fp16", p90_ms=2.0)
@@ -176,6 +179,16 @@ def test_a_spare_phone_takes_the_place_of_one_that_is_lost() -> None:
     assert [each.device_id for each in choice.phones] == ["phone-1", "phone-3"]
     assert choice.verdict.verdict is Verdict.PASS
     assert "phone-2 was lost during the verification (not measured: 1 offline)." in choice.why
+
+
+def test_a_phone_that_is_lost_before_it_decided_leaves_no_bound_open() -> None:
+    made = bench(lambda *_: 1.0)
+    made.goes = "phone-2"
+    choice = made.run()
+    assert choice.why.startswith("int8_static")
+    assert choice.verdict.verdict is Verdict.PASS
+    assert [each.device_id for each in choice.phones] == ["phone-1"]
+    assert "phone-2 was lost during the verification" in choice.why
 
 
 def test_one_phone_alone_judges_and_that_is_said() -> None:
