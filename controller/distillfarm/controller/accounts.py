@@ -1,8 +1,30 @@
-"""What a search spent, in the same words everywhere; pure."""
+"""What a search spends: counted while it runs, and told in the same words everywhere; pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
+from distillfarm.controller.orders import Taken
 from distillfarm.domain.study import Spent
+
+
+@dataclass
+class Tally:
+    """What was spent on one chipset so far."""
+
+    measurements: int = 0
+    reused: int = 0
+    launches: int = 0
+    device_s: float = 0.0
+    waited_s: float = 0.0
+
+    def add(self, taken: Iterable[Taken]) -> None:
+        """Count what came of orders."""
+        for each in taken:
+            self.measurements += bool(each.launches)
+            self.reused += each.reused
+            self.launches += each.launches
+            self.device_s += each.device_s
+            self.waited_s += each.waited_s
 
 
 def spending(spent: Spent) -> Iterator[str]:

@@ -8,13 +8,14 @@ beside the first round for comparison, and verified themselves where nothing com
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from distillfarm.controller.accounts import Tally
 from distillfarm.controller.decide import Entrant, Found, Verified
 from distillfarm.controller.evidence import observed
 from distillfarm.controller.judgement import Judgement, more_launches
 from distillfarm.controller.lab import ChipsetLab
-from distillfarm.controller.measuring import Order, Taken
+from distillfarm.controller.orders import Order, Taken
 from distillfarm.controller.search.verification import Verification
-from distillfarm.controller.searching import Search, Tally
+from distillfarm.controller.searching import Search
 from distillfarm.domain.hardware import Target
 from distillfarm.domain.ids import derived_id
 from distillfarm.domain.study import StudySpec, Trial, Verdict

@@ -5,12 +5,12 @@ Every method may be repeated from its start after a crash: the same orders are t
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from distillfarm.controller.decide import Entrant
 from distillfarm.controller.durable import ControllerStopping
 from distillfarm.controller.fates import EMULATED, UNSTABLE
-from distillfarm.controller.lab import ChipsetLab
+from distillfarm.controller.orders import Order, Taken
 from distillfarm.controller.readings import evidence, pool_of
 from distillfarm.controller.reuse import enough, reusable
 from distillfarm.controller.series import has_numbers
@@ -23,50 +23,7 @@ from distillfarm.domain.job import Job, JobRequest, JobState, MeasureSpec
 from distillfarm.domain.measurement import Measurement, Outcome
 from distillfarm.domain.study import Trial
 from distillfarm.domain.variant import Exported
-from distillfarm.statistics.summary import LaunchValues, launch_values
-
-
-@dataclass(frozen=True)
-class Order:
-    """Launches that are wanted of a trial: on ``device_id``, or on any device of the chipset's.
-
-    ``known`` are measurements that stand in, with ``known_launches`` of the ``launches``.
-    """
-
-    trial: Trial
-    place: ChipsetLab
-    launches: int
-    device_id: str = ""
-    known: tuple[str, ...] = ()
-    known_launches: int = 0
-
-    @property
-    def to_make(self) -> int:
-        """Launches that a device is asked for."""
-        return max(self.launches - self.known_launches, 0)
-
-
-@dataclass(frozen=True)
-class Taken:
-    """What came of an order: its trial with all that is known of it now.
-
-    ``measured`` is whether there was an outcome, ``values`` what the launches showed that it added,
-    None without numbers. ``launches`` were made for it, ``reused`` measurements were there before.
-    """
-
-    entrant: Entrant
-    device_id: str = ""
-    measured: bool = True
-    values: LaunchValues | None = None
-    launches: int = 0
-    reused: int = 0
-    device_s: float = 0.0
-    waited_s: float = 0.0
-
-    @property
-    def trial(self) -> Trial:
-        """The trial as it stands now."""
-        return self.entrant.trial
+from distillfarm.statistics.summary import launch_values
 
 
 class Measuring:

@@ -14,7 +14,7 @@ from distillfarm.controller import durable
 from distillfarm.controller.finals import Finals, finals_of
 from distillfarm.controller.judgement import Judgement
 from distillfarm.controller.lab import ChipsetLab
-from distillfarm.controller.measuring import Order, Taken
+from distillfarm.controller.orders import Order, Taken
 from distillfarm.controller.search.race import Measured
 from distillfarm.controller.searching import Search, search_on
 from distillfarm.controller.stages import Stages

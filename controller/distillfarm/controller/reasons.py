@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from distillfarm.controller.contrasts import NAMES, compared, in_size, least
 from distillfarm.controller.evidence import Evidence, describe, observed
 from distillfarm.controller.verdict import judge
-from distillfarm.domain.interval import Interval
 from distillfarm.domain.sla import format_bound
 from distillfarm.domain.study import (
     Metric,
@@ -22,17 +22,6 @@ _SAYS = {
     Verdict.INCONCLUSIVE: "breaks no bound, but not every bound could be shown to hold",
     Verdict.FAIL: "nothing meets the bounds; this comes closest",
 }
-_NAMES = {
-    Metric.ACCURACY_DROP: "accuracy drop",
-    Metric.COLD: "cold start",
-    Metric.WARM_P50: "warm p50",
-    Metric.WARM_P90: "warm p90",
-    Metric.WARM_P99: "warm p99",
-    Metric.PEAK_MEMORY: "peak memory",
-    Metric.SIZE: "size",
-    Metric.ENERGY: "energy",
-}
-_TIMES = (Metric.COLD, Metric.WARM_P50, Metric.WARM_P90, Metric.WARM_P99)
 
 
 @dataclass(frozen=True)
@@ -89,22 +78,6 @@ def not_verified(leader: Trial, remarks: Sequence[str]) -> str:
     )
 
 
-def compared(metric: Metric, ours: Interval, theirs: Interval) -> str:
-    """How our quantity stands to theirs, such as ``1.3x faster in warm p90``."""
-    if ours.low <= theirs.high and theirs.low <= ours.high:
-        return f"no different in {_NAMES[metric]}" if ours != theirs else f"equal {_NAMES[metric]}"
-    if metric is Metric.ACCURACY_DROP:
-        change = ours.value - theirs.value
-        return f"{abs(change):.3g} points {'worse' if change > 0 else 'better'} in accuracy"
-    better, worse = ("faster", "slower") if metric in _TIMES else ("less", "more")
-    if metric is Metric.SIZE:
-        better, worse = "smaller", "larger"
-    least = 1e-12
-    ratio = max(theirs.value, least) / max(ours.value, least)
-    text = f"{ratio:.3g}x {better}" if ratio > 1 else f"{1 / ratio:.3g}x {worse}"
-    return text if metric is Metric.SIZE else f"{text} in {_NAMES[metric]}"
-
-
 def _broken(verdict: SlaVerdict) -> list[str]:
     """Which bounds do not hold."""
     told = [each.reason for each in verdict.bounds if each.verdict is Verdict.FAIL]
@@ -113,7 +86,7 @@ def _broken(verdict: SlaVerdict) -> list[str]:
 
 def _quantity(chosen: Contender, objective: Metric) -> list[str]:
     seen = observed(objective, chosen.score)
-    name = _NAMES[objective]
+    name = NAMES[objective]
     if seen is None:
         return [f"Its {name} was not measured: {chosen.score.energy.reason or 'no reading'}."]
     return [f"{name[0].upper()}{name[1:]} {describe(objective, seen)}."]
@@ -136,17 +109,12 @@ def _against_reference(chosen: Contender, around: Surroundings) -> list[str]:
     original = next(iter(same or around.references), None)
     if original is None or original.score is None:
         return ["The original could not be measured beside it."]
-    parts = [_smaller(chosen.score, original.score), _speed(chosen.score, original.score, around)]
+    parts = [in_size(chosen.score, original.score), _speed(chosen.score, original.score, around)]
     drop = describe(Metric.ACCURACY_DROP, chosen.score.quality_drop)
     return [
         f"Against the original on {original.candidate.target}: {', '.join(parts)},"
         f" given up {drop} of quality."
     ]
-
-
-def _smaller(ours: Score, theirs: Score) -> str:
-    ratio = theirs.size_bytes / max(ours.size_bytes, 1)
-    return f"{ratio:.3g}x smaller" if ratio >= 1 else f"{1 / ratio:.3g}x larger"
 
 
 def _speed(ours: Score, theirs: Score, around: Surroundings) -> str:
@@ -183,8 +151,8 @@ def _against_others(chosen: Contender, around: Surroundings, sla: Sla) -> list[s
     ]
     found = {
         "the knee of the front": at_knee if at_knee in others else None,
-        _best_title(around.objective): _best(others, around.objective, chosen),
-        _best_title(Metric.SIZE): _best(others, Metric.SIZE, chosen),
+        least(around.objective): _best(others, around.objective, chosen),
+        least(Metric.SIZE): _best(others, Metric.SIZE, chosen),
     }
     titles: dict[str, list[str]] = {}
     for title, trial in found.items():
@@ -194,12 +162,6 @@ def _against_others(chosen: Contender, around: Surroundings, sla: Sla) -> list[s
     return said + [
         _given_up(title, named[key], chosen, around, sla) for key, title in titles.items()
     ]
-
-
-def _best_title(objective: Metric) -> str:
-    if objective in _TIMES:
-        return "the fastest"
-    return "the smallest" if objective is Metric.SIZE else f"the least in {_NAMES[objective]}"
 
 
 def _best(others: Sequence[Trial], metric: Metric, chosen: Contender) -> Trial | None:

@@ -6,7 +6,7 @@ from distillfarm.compression.protocols import Observation
 from distillfarm.controller.evidence import observed
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.measurement import Energy, Summary
-from distillfarm.domain.study import Bound, Score, Sla, Trial
+from distillfarm.domain.study import Bound, Metric, Score, Sla, Trial
 from distillfarm.domain.variant import Exported
 
 
@@ -51,9 +51,27 @@ def observation(trial: Trial, sla: Sla) -> Observation:
     )
 
 
+def guessed(exported: Exported, sla: Sla, guess_ms: float) -> Observation:
+    """What the sampler learns of a candidate that was skipped: the host's quantities, and a guess.
+
+    Without an objective it would learn nothing, and propose the like again.
+    """
+    known = {
+        Metric.ACCURACY_DROP: exported.quality_drop.value,
+        Metric.WARM_P90: guess_ms,
+        Metric.SIZE: float(exported.artifact.size_bytes),
+    }
+    violations = (_excess(known.get(each.metric, each.limit), each.limit) for each in sla.bounds)
+    return Observation(exported.candidate, tuple(known.values()), tuple(violations))
+
+
 def violation(bound: Bound, seen: Score) -> float:
     """How far the estimate lies beyond the limit, relative to it; 0 or less when it holds."""
     interval = observed(bound.metric, seen)
     if interval is None:
         return 0.0
-    return (interval.value - bound.limit) / max(abs(bound.limit), 1e-9)
+    return _excess(interval.value, bound.limit)
+
+
+def _excess(value: float, limit: float) -> float:
+    return (value - limit) / max(abs(limit), 1e-9)

@@ -4,46 +4,28 @@ The sampler proposes candidates, the race of ``controller.search`` says which of
 built are launched how often. What it was told, in that order, decides all that it says.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import chain
 
 from distillfarm.compression import candidates, samplers
-from distillfarm.compression.protocols import Observation, Sampler
+from distillfarm.compression.protocols import Sampler
+from distillfarm.controller.accounts import Tally
 from distillfarm.controller.decide import Entrant
 from distillfarm.controller.lab import ChipsetLab
-from distillfarm.controller.measuring import Order, Taken
-from distillfarm.controller.scoring import observation
+from distillfarm.controller.orders import Order, Taken
+from distillfarm.controller.scoring import guessed, observation
 from distillfarm.controller.search.arms import arm
 from distillfarm.controller.search.race import Measured, Race
 from distillfarm.domain.model import Analysis
-from distillfarm.domain.study import Metric, Sla, Spent, StudySpec, Trial
-from distillfarm.domain.variant import Candidate, Exported
+from distillfarm.domain.study import Spent, StudySpec, Trial
+from distillfarm.domain.variant import Candidate
 from distillfarm.statistics.summary import LaunchValues
 
 GRID_REPEATS = 3
 """How often a full grid measures every candidate, by which a search's spending is judged."""
 # Candidates asked for at once, for each target: the sampler learns between rounds.
 _ROUND = 2
-
-
-@dataclass
-class Tally:
-    """What was spent on one chipset so far."""
-
-    measurements: int = 0
-    reused: int = 0
-    launches: int = 0
-    device_s: float = 0.0
-    waited_s: float = 0.0
-
-    def add(self, taken: Iterable[Taken]) -> None:
-        """Count what came of orders."""
-        for each in taken:
-            self.measurements += bool(each.launches)
-            self.reused += each.reused
-            self.launches += each.launches
-            self.device_s += each.device_s
-            self.waited_s += each.waited_s
 
 
 @dataclass
@@ -130,7 +112,7 @@ class Search:
             guess_ms = trial.prediction.warm_p90_ms.value if trial.prediction else slowest_ms
             seen = observation(trial, self.spec.sla)
             if trial.skipped and trial.exported is not None and guess_ms is not None:
-                seen = _guessed(trial.candidate, trial.exported, self.spec.sla, guess_ms)
+                seen = guessed(trial.exported, self.spec.sla, guess_ms)
             self.sampler.tell(seen)
 
     @property
@@ -249,37 +231,7 @@ def search_on(place: ChipsetLab, analysis: Analysis, spec: StudySpec) -> Search:
     return Search(place, spec, sampler, min(budget, len(space)), race)
 
 
-def _guessed(candidate: Candidate, exported: Exported, sla: Sla, guess_ms: float) -> Observation:
-    """What the sampler learns of a candidate that was skipped: the host's quantities, and a guess.
-
-    Without an objective it would learn nothing, and propose the like again.
-    """
-    known = {
-        Metric.ACCURACY_DROP: exported.quality_drop.value,
-        Metric.WARM_P90: guess_ms,
-        Metric.SIZE: float(exported.artifact.size_bytes),
-    }
-    violations = [
-        (known[each.metric] - each.limit) / max(abs(each.limit), 1e-9)
-        if each.metric in known
-        else 0.0
-        for each in sla.bounds
-    ]
-    return Observation(candidate, tuple(known.values()), tuple(violations))
-
-
 def joined(values: Sequence[LaunchValues]) -> LaunchValues:
     """The launches of several looks, one after the other."""
-    return LaunchValues(
-        cold_ms=_chained(each.cold_ms for each in values),
-        load_ms=_chained(each.load_ms for each in values),
-        first_inference_ms=_chained(each.first_inference_ms for each in values),
-        warm_p50_ms=_chained(each.warm_p50_ms for each in values),
-        warm_p90_ms=_chained(each.warm_p90_ms for each in values),
-        warm_p99_ms=_chained(each.warm_p99_ms for each in values),
-        peak_memory_bytes=_chained(each.peak_memory_bytes for each in values),
-    )
-
-
-def _chained(parts: Iterable[tuple[float, ...]]) -> tuple[float, ...]:
-    return tuple(value for part in parts for value in part)
+    names = [each.name for each in fields(LaunchValues)]
+    return LaunchValues(*(tuple(chain(*(getattr(e, name) for e in values))) for name in names))

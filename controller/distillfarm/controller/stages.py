@@ -10,7 +10,8 @@ from distillfarm.controller.bundle import build_bundle
 from distillfarm.controller.decide import Found
 from distillfarm.controller.judgement import Judgement, judgement
 from distillfarm.controller.lab import ChipsetLab, survey
-from distillfarm.controller.measuring import Measuring, Taken
+from distillfarm.controller.measuring import Measuring
+from distillfarm.controller.orders import Taken
 from distillfarm.controller.readings import evidence_by_device
 from distillfarm.controller.recollection import recollected
 from distillfarm.controller.search.race import Measured

@@ -14,7 +14,8 @@ from simulated_agent import SimulatedAgent
 
 from distillfarm.controller.compressor import Compressor
 from distillfarm.controller.lab import ChipsetLab, survey
-from distillfarm.controller.measuring import Measuring, Order, Taken
+from distillfarm.controller.measuring import Measuring
+from distillfarm.controller.orders import Order, Taken
 from distillfarm.controller.signing import signing_key
 from distillfarm.controller.telling import Telling
 from distillfarm.controller.tools import Tools

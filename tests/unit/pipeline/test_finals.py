@@ -12,7 +12,7 @@ from distillfarm.controller.evidence import Evidence
 from distillfarm.controller.finals import Finals, finals_of
 from distillfarm.controller.judgement import Judgement, judgement
 from distillfarm.controller.lab import ChipsetLab, Phone
-from distillfarm.controller.measuring import Order, Taken
+from distillfarm.controller.orders import Order, Taken
 from distillfarm.controller.search.arms import arm
 from distillfarm.controller.search.race import Race
 from distillfarm.controller.searching import Search, joined
