@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -12,22 +14,33 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from distillfarm.cli.measuring import Measured
+from distillfarm.cli.tenancy import running_farm
 from distillfarm.client.comparing import Compared
 from distillfarm.domain.measurement import Comparison, Finding, Outcome
 
 pytestmark = pytest.mark.e2e
 
-PAIRS = "8"
+PAIRS = "10"
 WIDTH = 256
+IMPATIENT = {**os.environ, "DISTILLFARM_AGENT_GATE_PATIENCE_S": "0"}
+"""The farm waits for no quiet: both sides share the noise."""
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Holds ``short.onnx``, ``long.onnx`` with eight times its layers, and a farm's state."""
     made = tmp_path_factory.mktemp("compare")
     layers(made / "short.onnx", 2)
     layers(made / "long.onnx", 16)
-    return made
+    with subprocess.Popen(
+        command(made, "up", "--listen", "127.0.0.1:0", "--web-listen", ""), env=IMPATIENT
+    ) as farm:
+        deadline_s = time.monotonic() + 120
+        while running_farm(made / "state") is None:
+            assert time.monotonic() < deadline_s, "the farm does not start"
+            time.sleep(0.2)
+        yield made
+        farm.terminate()
 
 
 def layers(path: Path, count: int) -> None:
@@ -49,15 +62,15 @@ def layers(path: Path, count: int) -> None:
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
 
 
+def command(folder: Path, *arguments: str) -> list[str]:
+    state = ("--state-dir", str(folder / "state"))
+    return [sys.executable, "-m", "distillfarm.cli", *arguments, *state]
+
+
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command with a farm of its own, which waits for no quiet: both sides share the noise."""
+    """A command beside the farm."""
     return subprocess.run(
-        [sys.executable, "-m", "distillfarm.cli", *arguments, "--state-dir", str(folder / "state")],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-        env={**os.environ, "DISTILLFARM_AGENT_GATE_PATIENCE_S": "0"},
+        command(folder, *arguments), capture_output=True, text=True, timeout=280, check=False
     )
 
 
@@ -72,9 +85,9 @@ def test_the_slower_of_two_models_is_told_and_fails_a_pipeline(folder: Path) -> 
     )
     compared = msgspec.json.decode(result.stdout, type=Compared)
     assert [each.outcome for each in compared.sides] == [Outcome.OK, Outcome.OK]
-    assert [len(each.launches) for each in compared.sides] == [8, 8]
+    assert [len(each.launches) for each in compared.sides] == [10, 10]
     warm = of("warm_p50", compared)
-    assert (warm.finding, warm.interleaved, warm.launches) == (Finding.SLOWER, True, 8)
+    assert (warm.finding, warm.interleaved, warm.launches) == (Finding.SLOWER, True, 10)
     assert warm.ratio.low > 1.5
     assert result.returncode == 3
     assert "B is slower in warm p50" in result.stderr

@@ -56,7 +56,7 @@ def compare(
     target_b: Annotated[str, typer.Option(help="That of B, where it is another.")] = "",
     on: Annotated[str, typer.Option(help="Selector; any device that it means may be taken.")] = "*",
     launches: Annotated[
-        int, typer.Option(min=1, help="Of each, in turn; fewer than 8 show nothing at 99 %.")
+        int, typer.Option(min=1, help="Of each, in turn; fewer than 9 show nothing at 99 %.")
     ] = _LAUNCHES,
     fail_if: Annotated[
         FailIf | None, typer.Option(help="End with 3 where B is shown to be slower, warm.")
