@@ -100,7 +100,9 @@ def best_trials(trials: Sequence[Trial]) -> list[Trial]:
 def _front(choice: Choice, trials: Sequence[Trial], objective: Metric) -> list[RenderableType]:
     measured = best_trials(trials)
     front = pareto_ids(measured, objective)
+    # By candidates, for a final measurement that gave no number stands in the search's place here.
     chosen = {str(trial.candidate) for trial in trials if trial.trial_id == choice.trial_id}
+    knee = {str(trial.candidate) for trial in trials if trial.trial_id == choice.knee_trial_id}
     # A column that could only repeat "not measured" is a line below the table instead.
     metered = any(trial.score.energy.method for trial in measured if trial.score)
     metric, factor = _metric(measured)
@@ -114,7 +116,7 @@ def _front(choice: Choice, trials: Sequence[Trial], objective: Metric) -> list[R
         unverified = trial.exported is not None and trial.exported.unverified
         row(
             made,
-            _mark(trial, choice, is_chosen=is_chosen),
+            _mark(chosen=is_chosen, knee=str(trial.candidate) in knee),
             (name, f"on {trial.candidate.target}{', unverified' if unverified else ''}"),
             *_cells(trial.score, factor)[: len(numbers)],
             style="bold" if is_chosen else "" if trial.trial_id in front else "dim",
@@ -123,11 +125,10 @@ def _front(choice: Choice, trials: Sequence[Trial], objective: Metric) -> list[R
     return [made, *lines]
 
 
-def _mark(trial: Trial, choice: Choice, *, is_chosen: bool) -> str | tuple[str, str]:
-    knee = "knee" if trial.trial_id == choice.knee_trial_id else ""
-    if is_chosen:
-        return ("chosen", knee) if knee else "chosen"
-    return knee
+def _mark(*, chosen: bool, knee: bool) -> str | tuple[str, str]:
+    if chosen and knee:
+        return "chosen", "knee"
+    return "chosen" if chosen else "knee" if knee else ""
 
 
 def _cells(score: Score, factor: float) -> tuple[str | tuple[str, ...], ...]:

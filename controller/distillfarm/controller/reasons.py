@@ -188,7 +188,8 @@ def _given_up(
     judged = ""
     if verdict.verdict is not Verdict.PASS:
         judged = f"; by its search it would be judged {_judged(verdict)}"
-    title = " and ".join(titles)
+    *first, last = titles
+    title = f"{', '.join(first)} and {last}" if first else last
     return f"{title[0].upper()}{title[1:]}, {other.candidate}, is {', '.join(told)}{judged}."
 
 

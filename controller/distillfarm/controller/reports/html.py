@@ -117,12 +117,18 @@ def _part(evidence: Evidence, choice: Choice) -> ChipsetPart:
         finals=finals,
         searched=tuple(each for each in rows if not each.trial.final),
         numbered=tuple(plots.numbered(shown, front)),
-        pareto=_image(plots.pareto(shown, front, choice.trial_id, choice.knee_trial_id)),
+        pareto=_image(plots.pareto(shown, front, choice.trial_id, _knee(here, shown, choice))),
         spending=tuple(spending(choice.spent)) if choice.spent else (),
         launches=_image(plots.launches(_strips(evidence, [each.trial for each in finals]))),
         launched=sum(len(each.measurement.launches) for each in own),
         devices=tuple(dict.fromkeys(each.device.device_id for each in own)),
     )
+
+
+def _knee(trials: Sequence[Trial], shown: Sequence[Trial], choice: Choice) -> str:
+    """The knee among those that are shown: a final measurement may stand in the search's place."""
+    knees = {each.candidate for each in trials if each.trial_id == choice.knee_trial_id}
+    return next((each.trial_id for each in shown if each.candidate in knees), "")
 
 
 def _strips(evidence: Evidence, finals: Sequence[Trial]) -> list[tuple[str, Measured]]:
