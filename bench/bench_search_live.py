@@ -168,6 +168,9 @@ async def measure(client: Client, trials: Sequence[Trial], launches: int, into: 
     for each in trials:
         job = await run_job(client, requested(each, launches), None)
         measurement, _ = await client.measurement(job.measurement_id)
+        if measurement.outcome is not Outcome.OK and each.trial_id not in into.shown:
+            outcome = f"{measurement.outcome.value}: {measurement.reason}"
+            CONSOLE.print(f"  {each.candidate} is {outcome}")
         into.add(each, measurement)
 
 
