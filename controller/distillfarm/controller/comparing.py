@@ -105,7 +105,7 @@ def _hindrances(one: Measurement, other: Measurement) -> Iterator[str]:
             yield f"{each.measurement_id} has no numbers, its outcome is {each.outcome.value}"
     if ways := _different_ways(one.spec, other.spec):
         yield f"they were measured with different {', '.join(ways)}"
-    facts = {"os_build": "system build"}
+    facts = {"os_build": "system build", "firmware": "firmware"}
     if one.target.runtime is other.target.runtime:
         facts["runtime_version"] = f"version of {one.target.runtime.value}"
     for fact, name in facts.items():

@@ -27,6 +27,7 @@ class Phone:
     device_id: str
     os_build: str
     runtimes: tuple[tuple[Target, str], ...]
+    firmware: str = ""
 
     def version(self, target: Target) -> str | None:
         """The version of a target's runtime, None where the device cannot run it."""
@@ -91,7 +92,7 @@ def _phone(device: Device, targets: Sequence[Target]) -> Phone:
     versions = {each.target: each.version for each in device.info.runtimes}
     able = [target for target in targets if refusal(device.info, target) is None]
     runtimes = tuple((target, versions.get(target, "")) for target in able)
-    return Phone(device.device_id, device.info.os_build, runtimes)
+    return Phone(device.device_id, device.info.os_build, runtimes, device.info.firmware)
 
 
 def _narrowed(selector: str, chipset: str, devices: Sequence[Device]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from distillfarm.controller.lab import ChipsetLab
-from distillfarm.controller.series import has_numbers, noted
+from distillfarm.controller.series import has_numbers, series_key
 from distillfarm.domain.job import MeasureSpec
 from distillfarm.domain.measurement import Measurement
 
@@ -15,8 +15,8 @@ def reusable(
     """Those of the measurements of one artifact whose launches may be pooled with new ones.
 
     They must have been made as ``spec`` says, whatever their number, on a device of the chipset,
-    under a build of the system and a version of the runtime that a device has there now: an update
-    begins a new series.
+    under a build of the system, a firmware and a version of the runtime that a device has there
+    now: an update begins a new series.
 
     Args:
         found: measurements of the artifact, each with the chipset of its device.
@@ -49,8 +49,9 @@ def enough(able: Sequence[Measurement], launches: int) -> list[Measurement]:
 
 
 def _present(measurement: Measurement, place: ChipsetLab) -> bool:
-    build, version = noted(measurement, "os_build"), noted(measurement, "runtime_version")
-    return bool(build) and any(
-        (phone.os_build, phone.version(measurement.target)) == (build, version)
+    series = series_key(measurement)
+    return bool(series.os_build) and any(
+        (phone.os_build, phone.firmware, phone.version(measurement.target))
+        == (series.os_build, series.firmware, series.runtime_version)
         for phone in place.phones
     )

@@ -11,12 +11,14 @@ from distillfarm.domain.measurement import Measurement, Outcome
 class SeriesKey:
     """What launches must share to say something together.
 
-    A new build of the system or of the runtime may change every figure: it begins a new series.
+    A new build of the system, of the firmware below it or of the runtime may change every figure:
+    it begins a new series.
     """
 
     artifact_digest: str
     target: Target
     os_build: str
+    firmware: str
     runtime_version: str
 
 
@@ -38,6 +40,7 @@ def series_key(measurement: Measurement) -> SeriesKey:
         measurement.artifact_digest,
         measurement.target,
         noted(measurement, "os_build"),
+        noted(measurement, "firmware"),
         noted(measurement, "runtime_version"),
     )
 

@@ -14,13 +14,19 @@ CHIP = "Google Tensor G2"
 PLACE = ChipsetLab(
     CHIP,
     f"chipset={CHIP}",
-    (Phone("device-1", "build-2", ((farm_samples.ONNX, "1.30"),)),),
+    (Phone("device-1", "build-2", ((farm_samples.ONNX, "1.30"),), "baseband 7"),),
     (farm_samples.ONNX,),
 )
 
 
-def measured(build: str = "build-2", version: str = "1.30", launches: int = 3) -> Measurement:
-    context = (ContextEntry("os_build", build), ContextEntry("runtime_version", version))
+def measured(
+    build: str = "build-2", version: str = "1.30", firmware: str = "baseband 7", launches: int = 3
+) -> Measurement:
+    context = (
+        ContextEntry("os_build", build),
+        ContextEntry("runtime_version", version),
+        ContextEntry("firmware", firmware),
+    )
     made = farm_samples.measurement(
         Lease("job", "device-9", "agent", 1, 0.0), launches=(farm_samples.launch(),) * launches
     )
@@ -55,9 +61,19 @@ def test_everything_else_about_a_launch_does(spec: MeasureSpec) -> None:
     assert not taken(measured(), spec)
 
 
-@pytest.mark.parametrize(("build", "version"), [("build-1", "1.30"), ("build-2", "1.29"), ("", "")])
-def test_an_update_of_system_or_runtime_begins_a_new_series(build: str, version: str) -> None:
-    assert not taken(measured(build, version))
+@pytest.mark.parametrize(
+    ("build", "version", "firmware"),
+    [
+        ("build-1", "1.30", "baseband 7"),
+        ("build-2", "1.29", "baseband 7"),
+        ("build-2", "1.30", "baseband 6"),
+        ("", "", ""),
+    ],
+)
+def test_an_update_of_system_runtime_or_firmware_begins_a_new_series(
+    build: str, version: str, firmware: str
+) -> None:
+    assert not taken(measured(build, version, firmware))
 
 
 def test_what_gave_no_numbers_counts_for_nothing() -> None:
