@@ -25,6 +25,8 @@ from distillfarm.agent.settings import AgentSettings
 __all__ = ["station"]
 
 PASSWORD = b"of the lab"
+# What doctor says of a file asks no phone, and looking at all of them takes it half a minute.
+ONE_PHONE = pytest.mark.parametrize("iphone", ["new_iphone"], indirect=True)
 
 
 class Organisation(NamedTuple):
@@ -141,12 +143,14 @@ async def findings(settings: AgentSettings, subject: str) -> list[Finding]:
     return [each for each in found if each.subject == subject]
 
 
+@ONE_PHONE
 async def test_doctor_dates_the_identity(station: Station, tmp_path: Path) -> None:
     (told,) = await findings(organisation(90).as_p12(tmp_path), "iPhone supervision")
     assert told.grade is Grade.GOOD
     assert told.text in ("CN=The Lab, for 90 days more", "CN=The Lab, for 89 days more")
 
 
+@ONE_PHONE
 @pytest.mark.parametrize("spoilt", ["expired", "no file"])
 async def test_doctor_names_an_identity_that_serves_no_more(
     station: Station, tmp_path: Path, spoilt: str
