@@ -1,7 +1,9 @@
 """How much the launches of one chipset vary, learnt from launches that were repeated."""
 
 import math
+import statistics
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,23 +25,33 @@ def launch_sd(arms: Iterable[Sequence[float]], step: float = 0.0) -> float:
     step, so not much less than one is believed.
     """
     arms = list(arms)
-    deviations: list[float] = []
+    deviations = [_EXPECTED_SD_LOG / _TO_SD] * _WEIGHT
     for values in arms:
         if len(values) >= _FEW:
-            logs = np.log(np.asarray(values))
-            grown = math.sqrt(len(values) / (len(values) - 1))
-            deviations += list(np.abs(logs - np.median(logs)) * grown)
-    expected = [_EXPECTED_SD_LOG / _TO_SD] * _WEIGHT
+            deviations += _deviations(tuple(values))
     least = _LEAST_SD_LOG
     if step > 0:
-        least = max(least, _HIDDEN * step / float(np.median([np.median(each) for each in arms])))
-    return max(_TO_SD * float(np.median(deviations + expected)), least)
+        typical = statistics.median(math.exp(_centre_log(tuple(each))) for each in arms)
+        least = max(least, _HIDDEN * step / typical)
+    return max(_TO_SD * statistics.median(deviations), least)
 
 
 def estimate(values: Sequence[float]) -> tuple[float, float]:
     """The logarithm of the median, and its variance as a multiple of a launch's variance."""
-    centre = float(np.median(np.log(np.asarray(values))))
+    centre = _centre_log(tuple(values))
     return centre, 1 / len(values) if len(values) <= _FEW else _MEDIAN / len(values)
+
+
+# A race asks for the same launches over and over.
+@lru_cache(maxsize=4096)
+def _centre_log(values: tuple[float, ...]) -> float:
+    return statistics.median(map(math.log, values))
+
+
+@lru_cache(maxsize=4096)
+def _deviations(values: tuple[float, ...]) -> list[float]:
+    centre, grown = _centre_log(values), math.sqrt(len(values) / (len(values) - 1))
+    return [abs(math.log(each) - centre) * grown for each in values]
 
 
 def resolution(arms: Iterable[Sequence[float]]) -> float:

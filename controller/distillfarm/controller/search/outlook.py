@@ -10,7 +10,7 @@ import numpy as np
 from distillfarm.controller.search.arms import Arm
 from distillfarm.controller.search.noise import reachable
 from distillfarm.controller.search.process import Vector
-from distillfarm.controller.search.promise import Limited, Quantity, holds, promise, ranked
+from distillfarm.controller.search.promise import RATHER, Limited, Quantity, holds, promise, ranked
 from distillfarm.controller.search.surrogate import Belief
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.study import Bound, Metric, Sla
@@ -37,7 +37,8 @@ class Outlook:
     """``told`` holds the quantities that launches tell; the host tells all others.
 
     ``margin`` is how many standard deviations of a launch are kept from bounds, ``first_launches``
-    how many launches come next. ``launched`` are the rows of ``arms`` that were launched.
+    how many launches come next. ``launched`` are rows of ``arms`` that were launched, ``passed`` is
+    the row of the one that was verified.
     """
 
     arms: Sequence[Arm]
@@ -47,11 +48,18 @@ class Outlook:
     objective: Metric
     margin: float
     first_launches: int
+    passed: int | None = None
 
     @cached_property
     def ranking(self) -> list[int]:
-        """Those that were launched, the best first."""
-        return ranked(self._aim.means, self._chance, self.launched)
+        """Those that were launched, the best first; of these the ones before one that passed."""
+        order = self._order
+        return order if self.passed is None else order[: order.index(self.passed)]
+
+    @cached_property
+    def likely(self) -> list[int]:
+        """Of the ranking, those that rather keep every bound."""
+        return [row for row in self.ranking if self._chance[row] >= RATHER]
 
     @cached_property
     def promising(self) -> list[int]:
@@ -59,7 +67,7 @@ class Outlook:
         # Logarithms of what launches tell have a scale of their own.
         width = 1.0 if self.objective in self.told else float(np.ptp(self._aim.means))
         promised = promise(
-            self._aim, self._chance, self.ranking, self._narrowed, _INDIFFERENT * width
+            self._aim, self._chance, self._order, self._narrowed, _INDIFFERENT * width
         )
         order = np.argsort(-promised, kind="stable")
         return [int(row) for row in order if promised[row] > _SETTLED * width]
@@ -79,6 +87,10 @@ class Outlook:
         return "nothing was launched yet"
 
     @cached_property
+    def _order(self) -> list[int]:
+        return ranked(self._aim.means, self._chance, self.launched)
+
+    @cached_property
     def _aim(self) -> Quantity:
         return self._quantity(self.objective)
 
@@ -87,7 +99,10 @@ class Outlook:
         bounds = [
             Limited(self._quantity(each.metric), self._limit(each)) for each in self.sla.bounds
         ]
-        return holds(bounds, len(self.arms))
+        chance = holds(bounds, len(self.arms))
+        if self.passed is not None:
+            chance[self.passed] = 1.0
+        return chance
 
     @cached_property
     def _narrowed(self) -> Vector:

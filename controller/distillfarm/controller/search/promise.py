@@ -10,7 +10,8 @@ from distillfarm.controller.search.process import Vector
 
 _FREEDOM = 5
 """Degrees of freedom of Student's t: what learnt from few is surer than it should be."""
-_RATHER = 0.5
+RATHER = 0.5
+"""From such a chance of keeping all bounds on a candidate counts as one that does."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def ranked(objective: Vector, chance: Vector, among: Sequence[int]) -> list[int]
     """The best first: those that rather keep every bound by their objective, then by chance."""
 
     def key(row: int) -> tuple[bool, float, float]:
-        if chance[row] >= _RATHER:
+        if chance[row] >= RATHER:
             return (False, float(objective[row]), -float(chance[row]))
         return (True, -float(chance[row]), float(objective[row]))
 
@@ -61,7 +62,7 @@ def promise(
     ``narrowed`` [n].
     """
     worst = float(objective.means.max())
-    leader = order[0] if order and chance[order[0]] >= _RATHER else None
+    leader = order[0] if order and chance[order[0]] >= RATHER else None
     target = worst if leader is None else float(objective.means[leader])
     sds = np.maximum(objective.sds, 1e-9)
     if leader is not None:
@@ -70,7 +71,7 @@ def promise(
     expected = ahead * norm.cdf(ahead / sds) + sds * norm.pdf(ahead / sds)
     promised = chance * expected
     if leader is not None:
-        second = next((row for row in order[1:] if chance[row] >= _RATHER), None)
+        second = next((row for row in order[1:] if chance[row] >= RATHER), None)
         fallback = worst if second is None else float(objective.means[second])
         promised[leader] = (1 - chance[leader]) * max(fallback - target, indifferent)
     return promised * narrowed

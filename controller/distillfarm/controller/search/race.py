@@ -78,6 +78,7 @@ class Race:
         self._elsewhere: tuple[Measured, ...] = ()
         self._surrogates: dict[Metric, Surrogate] = {}
         self._outlook: Outlook | None = None
+        self._passed = ""
 
     def learn(self, measured: Sequence[Measured]) -> None:
         """All that is known of other chipsets by now, instead of what was handed in before."""
@@ -119,18 +120,36 @@ class Race:
         for metric in LAUNCHED:
             entry.values[metric] = (*entry.values.get(metric, ()), *values_of(metric, values))
 
-    def standing(self, final_launches: int = 0) -> Sequence[str]:
+    def standing(self) -> Sequence[str]:
         """Those that were launched and may be verified, the best first.
 
         Before all others go those that rather keep every bound, with the margin that makes it
-        worth verifying them, by their objective; then the others by how likely they do.
-        ``final_launches`` are what is left for that, when it is no longer all.
+        worth verifying them, by their objective; then the others by how likely they do. Where one
+        has passed already only those stand that are better.
         """
-        if final_launches:
-            self._margin = verifiable_margin(final_launches)
-            self._outlook = None
         racing = self._racing()
         return [racing[row].arm.key for row in self._look().ranking] if racing else []
+
+    def worth_verifying(self) -> Sequence[str]:
+        """Of those, the ones that rather keep every bound."""
+        racing = self._racing()
+        return [racing[row].arm.key for row in self._look().likely] if racing else []
+
+    def plan(self, most_launches: int, most_final_launches: int) -> None:
+        """How many launches there may be in all from now on, and for verifying one of them."""
+        self._most = most_launches
+        self._margin = verifiable_margin(most_final_launches)
+        self._outlook = None
+
+    def passed(self, key: str) -> None:
+        """This one was verified: from now on only better ones are looked for."""
+        self._passed = key
+        self._outlook = None
+
+    def failed(self, key: str) -> None:
+        """This one was shown to break a bound: it is out of the race."""
+        self._entries[key].lost = True
+        self._forget_pool()
 
     def skipped(self) -> Mapping[str, str]:
         """Why no device was asked so far, by candidate."""
@@ -178,6 +197,7 @@ class Race:
                 self._objective,
                 self._margin,
                 self._first,
+                next((r for r, each in enumerate(racing) if each.arm.key == self._passed), None),
             )
         return self._outlook
 

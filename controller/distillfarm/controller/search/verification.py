@@ -7,7 +7,8 @@ from distillfarm.controller.search.race import Look
 from distillfarm.domain.study import Verdict
 
 _PATIENCE = 2
-"""How many launches are needed is guessed from few: so many times the allowed ones are borne."""
+"""How many launches are needed is guessed from few: so many times the first ones are made before
+that is believed, and so many times the ones that are left are borne."""
 _BETTER = {Verdict.PASS: 0, Verdict.INCONCLUSIVE: 1, Verdict.FAIL: 2}
 
 
@@ -53,13 +54,17 @@ class Verification:
         self._judged[key] = Judged(key, verdict, made)
         if verdict is Verdict.PASS:
             self._waiting = []
-        elif verdict is Verdict.FAIL or made + more_launches > _PATIENCE * self._most:
+        elif verdict is Verdict.FAIL or self._vain(made, more_launches):
             self.lost(key)
         else:
-            # Looking often costs no error, so no more than twice as many at once.
-            self._next = min(more_launches, max(made, self._first), self._most - made)
-            if self._next <= 0:
-                self.lost(key)
+            # Looking often costs no error, so never more than it had already.
+            self._next = min(more_launches or self._first, made, self._most - made)
+
+    def _vain(self, made: int, more_launches: int) -> bool:
+        """Whether it will hardly be decided by the launches that are left."""
+        left = self._most - made
+        known = made >= _PATIENCE * self._first
+        return left <= 0 or (known and more_launches > _PATIENCE * left)
 
     def reorder(self, standing: Sequence[str]) -> None:
         """Those that wait, by what is known now; whoever is being verified stays the first."""

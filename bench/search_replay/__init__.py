@@ -1,0 +1,1 @@
+"""Searches on devices of which every candidate's latency is recorded."""
