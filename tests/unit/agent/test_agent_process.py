@@ -264,7 +264,7 @@ def test_the_agent_itself_loads_no_runtime_and_no_framework() -> None:
     code = (
         "import sys, distillfarm.agent.main, distillfarm.agent.drivers.host.source, "
         "distillfarm.agent.runners.onnxruntime, distillfarm.agent.runners.litert; "
-        "heavy = {'onnxruntime', 'ai_edge_litert', 'numpy', 'torch', 'onnx', 'tensorflow'}; "
+        "heavy = {'onnxruntime', 'ai_edge_litert', 'torch', 'onnx', 'tensorflow'}; "
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -6,11 +6,20 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.stats import t
 
 from distillfarm.controller.search.arms import Arm
 from distillfarm.controller.search.noise import reachable
 from distillfarm.controller.search.process import Vector
-from distillfarm.controller.search.promise import RATHER, Limited, Quantity, holds, promise, ranked
+from distillfarm.controller.search.promise import (
+    FREEDOM,
+    RATHER,
+    Limited,
+    Quantity,
+    holds,
+    promise,
+    ranked,
+)
 from distillfarm.controller.search.surrogate import Belief
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.study import Bound, Metric, Sla
@@ -19,6 +28,8 @@ _INDIFFERENT = 0.003
 """Of the objective's range: a smaller improvement is not looked for."""
 _SETTLED = 0.0003
 """Of the same: when no launch promises more, the race is over."""
+_SURELY_WORSE = 1000.0
+"""Standard deviations by which a candidate is worse that is known to be."""
 _WIDTH = 3.92
 """Of a 95 % interval, in standard deviations."""
 
@@ -71,6 +82,21 @@ class Outlook:
         )
         order = np.argsort(-promised, kind="stable")
         return [int(row) for row in order if promised[row] > _SETTLED * width]
+
+    @cached_property
+    def doubted(self) -> list[int]:
+        """Those that were never launched, the likeliest to keep the bounds and be better first.
+
+        Whatever the chance: what is learnt from few may be wrong of any of them.
+        """
+        leader = self.ranking[0] if self.passed is None and self.ranking else self.passed
+        if leader is None:
+            return []
+        ahead = (self._aim.means[leader] - self._aim.means) / np.maximum(self._aim.sds, 1e-9)
+        likely = self._chance * t.cdf(ahead, FREEDOM)
+        likely[ahead <= -_SURELY_WORSE] = 0.0
+        likely[list(self.launched)] = 0.0
+        return [int(row) for row in np.argsort(-likely, kind="stable") if likely[row] > 0]
 
     def hindrance(self, row: int) -> str:
         """Why a candidate is not worth a launch, in words."""

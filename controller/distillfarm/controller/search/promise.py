@@ -8,7 +8,7 @@ from scipy.stats import norm, t
 
 from distillfarm.controller.search.process import Vector
 
-_FREEDOM = 5
+FREEDOM = 5
 """Degrees of freedom of Student's t: what learnt from few is surer than it should be."""
 RATHER = 0.5
 """From such a chance of keeping all bounds on a candidate counts as one that does."""
@@ -35,7 +35,7 @@ def holds(bounds: Sequence[Limited], count: int) -> Vector:
     chance = np.ones(count)
     for each in bounds:
         sds = np.maximum(each.quantity.sds, 1e-9)
-        chance *= t.cdf((each.limit - each.quantity.means) / sds, _FREEDOM)
+        chance *= t.cdf((each.limit - each.quantity.means) / sds, FREEDOM)
     return chance
 
 

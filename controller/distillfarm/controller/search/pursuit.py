@@ -28,7 +28,8 @@ class Pursuit:
 
     First a turn of racing. Then the leader is verified, a few launches at a time, as long as it is
     worth it by all that is known. Once one has passed, or was dropped, what is left goes on racing
-    for better ones. Fresh launches teach the race, but no launch of the race counts for a verdict,
+    for better ones, in the end for those that nobody believes in: beliefs rest on few launches.
+    Fresh launches teach the race, but no launch of the race counts for a verdict,
     and verdicts by fresh launches hold however often one looks.
     """
 
@@ -74,6 +75,8 @@ class Pursuit:
         left = self._most - self._race.launches
         self._race.plan(until, left if self.delivered else min(left, _SAFE))
         looks = self._race.ask()
+        if not looks and self.delivered and left > 2 * _FIRST:
+            looks = self._race.doubt()
         return Step(looks, fresh=False) if looks else None
 
     def raced(self, key: str, values: LaunchValues | None) -> None:

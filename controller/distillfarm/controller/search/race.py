@@ -13,7 +13,7 @@ from distillfarm.controller.search.verifiable import verifiable_margin
 from distillfarm.domain.study import Metric, Prediction, Sla
 from distillfarm.statistics.summary import LaunchValues
 
-_AT_ONCE = 4
+_AT_ONCE, _DOUBTED_AT_ONCE = 4, 12
 _MOST_LAUNCHES, _MOST_LOOKS = 12, 4
 """Of one candidate in a race, whichever are more: the rest is for the verification to tell."""
 _BLIND_SHARE, _FEWEST_BLIND, _MOST_BLIND = 0.25, 3, 10
@@ -97,16 +97,19 @@ class Race:
     def ask(self) -> Sequence[Look]:
         """The next launches, of several candidates at once; none: settled, or all is spent."""
         racing = self._racing()
-        left = (self._most - self.launches) // self._first if self._most else _AT_ONCE
-        if not racing or left <= 0:
+        if not racing or self._left <= 0:
             return []
         most = max(_MOST_LAUNCHES, _MOST_LOOKS * self._first)
         promising = self._blind(racing) or self._look().promising
         able = [row for row in promising if racing[row].launches + self._first <= most]
-        chosen = able[: min(left, _AT_ONCE)]
-        for row in chosen:
-            racing[row].prediction = racing[row].prediction or self._predicted(row)
-        return [Look(racing[row].arm.key, self._first) for row in chosen]
+        return self._looks(racing, able)
+
+    def doubt(self) -> Sequence[Look]:
+        """First launches of those that ``ask`` does not believe in, while there are any left."""
+        racing = self._racing()
+        if not racing or self._left <= 0:
+            return []
+        return self._looks(racing, self._look().doubted, _DOUBTED_AT_ONCE)
 
     def tell(self, key: str, values: LaunchValues | None) -> None:
         """Launches that were made, beside earlier ones; None: this candidate cannot be measured."""
@@ -167,6 +170,19 @@ class Race:
     def launches(self) -> int:
         """All launches that were told."""
         return sum(each.launches for each in self._entries.values())
+
+    @property
+    def _left(self) -> int:
+        """Looks that may still be taken, or as many as are taken at once where nothing limits."""
+        return (self._most - self.launches) // self._first if self._most else _AT_ONCE
+
+    def _looks(
+        self, racing: Sequence[_Entry], rows: Sequence[int], at_once: int = _AT_ONCE
+    ) -> list[Look]:
+        chosen = rows[: min(self._left, at_once)]
+        for row in chosen:
+            racing[row].prediction = racing[row].prediction or self._predicted(row)
+        return [Look(racing[row].arm.key, self._first) for row in chosen]
 
     def _racing(self) -> list[_Entry]:
         return [each for each in self._entries.values() if not each.lost]
