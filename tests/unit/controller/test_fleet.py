@@ -330,9 +330,10 @@ async def test_a_client_that_hangs_up_does_not_lose_its_job(farm: Farm) -> None:
     request = samples.request(digest=farm.blobs.put_bytes(b"model"))
     message = pb.SubmitJobRequest(request=to_message(request, job_pb2.JobRequest))
     async with SimulatedAgent(farm.address, "one", [PHONE]) as agent:
-        for _ in range(20):
+        for attempt in range(20):
             call = JobsStub(farm.channel).SubmitJob(message)
-            await asyncio.sleep(0.001)
+            # Before it is answered, but not before it has arrived: that takes what it takes.
+            await asyncio.sleep(0.001 * 1.3**attempt)
             call.cancel()
             if farm.store.jobs():
                 break
