@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from .ours import GRID_LAUNCHES, Delivered
 from .problem import Problem
 
+_CHUNKS = 16
 NEAR = 0.03
 """An objective that is worse than the best by no more is near it."""
 
@@ -76,9 +77,6 @@ def total(runs: Sequence[Run]) -> Total:
     )
 
 
-def spread_out(work: Callable[[int], Run], seeds: Sequence[int], jobs: int) -> list[Run]:
-    """``work`` on every seed; it must be picklable where ``jobs`` is more than 1."""
-    if jobs <= 1:
-        return [work(each) for each in seeds]
-    with ProcessPoolExecutor(jobs) as pool:
-        return list(pool.map(work, seeds, chunksize=max(len(seeds) // (8 * jobs), 1)))
+def spread_out(pool: Executor, work: Callable[[int], Run], seeds: Sequence[int]) -> list[Run]:
+    """``work``, which must be picklable, on every seed."""
+    return list(pool.map(work, seeds, chunksize=max(len(seeds) // _CHUNKS, 1)))
