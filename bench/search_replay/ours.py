@@ -45,7 +45,7 @@ def search(problem: Problem, budget: int, elsewhere: Sequence[Measured] = ()) ->
     race.enter([arm(problem, row) for row in range(len(problem.rows))])
     if problem.aim is Aim.LATENCY:
         # The bound is the host's: nothing is left for launches to decide.
-        while looks := race.ask():
+        while looks := race.ask() or race.doubt():
             for look in looks:
                 race.tell(look.key, values(launcher.launch(int(look.key), look.launches)))
         return Delivered(int(race.standing()[0]), launcher.made)
