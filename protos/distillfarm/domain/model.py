@@ -21,8 +21,8 @@ class ModelFormat(Enum):
     SAVED_MODEL = "saved_model"
     COREML = "coreml"
     EXECUTORCH = "executorch"
-    COREAI = "coreai"
     BUNDLE = "bundle"
+    COREAI = "coreai"
 
 
 @dataclass(frozen=True)

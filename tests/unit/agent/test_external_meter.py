@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -102,6 +103,28 @@ async def test_a_program_that_dies_in_mid_job_tells_no_energy(
     await asyncio.sleep(0.5)
     energy = await meter.stop([Window(0.0, 1.0, 10)])
     assert "ended with code 0" in energy.reason
+
+
+async def test_readings_that_come_in_bursts_cover_the_last_inference(
+    tmp_path: Path, driver: DeviceDriver
+) -> None:
+    """The stop does not end with a reading from before the last inference."""
+    text = """
+import time
+while True:
+    readings = []
+    for _ in range(10):
+        readings.append(f"{time.monotonic()} 5.0")
+        time.sleep(0.05)
+    print("\\n".join(readings), flush=True)
+"""
+    meter = ExternalMeter(command(tmp_path, text), idle_s=0.0)
+    await meter.start(driver)
+    begin_s = time.monotonic()
+    await asyncio.sleep(1.0)
+    energy = await meter.stop([Window(begin_s, time.monotonic(), 10)])
+    assert energy.reason == ""
+    assert energy.gross_mj == pytest.approx(500.0, rel=0.05)
 
 
 class Rails:

@@ -78,8 +78,8 @@ class _Program:
                 "its times must be of this computer's monotonic clock"
             )
 
-    async def read(self) -> None:
-        """Wait for the next reading."""
+    async def read(self) -> float:
+        """Wait for the next reading; its time."""
         if self._process is None or self._process.stdout is None:
             raise NotMetered("the meter's program does not run")
         while True:
@@ -99,7 +99,7 @@ class _Program:
             # Two of the same moment, or one out of order, would make a gap of nothing.
             if not self._points or point.t_s > self._points[-1].t_s:
                 self._points.append(point)
-                return
+                return point.t_s
 
     def record(self) -> Record:
         gaps_s = [late.t_s - early.t_s for early, late in pairwise(self._points)]

@@ -76,12 +76,13 @@ class _Gauge:
         self._looks = []
         await self.read()
 
-    async def read(self) -> None:
+    async def read(self) -> float:
         look = await self._reader.read()
         trouble = why_not(look)
         if trouble:
             raise NotMetered(trouble)
         self._looks.append(look)
+        return look.t_s
 
     def record(self) -> Record:
         unit, milliamperes = calibrated([each.current or 0 for each in self._looks])

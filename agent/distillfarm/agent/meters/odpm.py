@@ -85,7 +85,7 @@ class _Rails:
         self._looks = []
         await self.read()
 
-    async def read(self) -> None:
+    async def read(self) -> float:
         look = await self._reader.read()
         chosen = tuple(rail for rail in look.rails if rail.computes)
         if not chosen:
@@ -96,6 +96,7 @@ class _Rails:
         ]:
             raise NotMetered("the phone shows other power rails than before")
         self._looks.append(RailReading(look.t_s, look.unsure_s, chosen))
+        return look.t_s
 
     def record(self) -> Record:
         curve = tuple(

@@ -58,14 +58,16 @@ class _Rapl:
             raise NotMetered(f"the kernel offers no RAPL package counter in {self._powercap}")
         self._curve = [Point(time.monotonic(), 0.0)]
 
-    async def read(self) -> None:
+    async def read(self) -> float:
         now_uj = [counter.read() for counter in self._counters]
         flowed_uj = sum(
             (late - early) % counter.wraps_at_uj
             for counter, early, late in zip(self._counters, self._before_uj, now_uj, strict=True)
         )
         self._before_uj = now_uj
-        self._curve.append(Point(time.monotonic(), self._curve[-1].value + flowed_uj / 1e6))
+        now_s = time.monotonic()
+        self._curve.append(Point(now_s, self._curve[-1].value + flowed_uj / 1e6))
+        return now_s
 
     def record(self) -> Record:
         method = f"{METHOD}, all cores, every {_PERIOD_S * 1000:.0f} ms"

@@ -11,8 +11,8 @@ from distillfarm.agent.protocols import DeviceDriver, Window
 from distillfarm.domain.errors import FarmError
 from distillfarm.domain.measurement import Energy
 
-# How long the reading after the last inference may take.
-_LAST_READING_S = 15.0
+# How long the reading after the idle time, or after the last inference, may take.
+_READING_S = 15.0
 
 
 class NotMetered(Exception):
@@ -36,8 +36,8 @@ class Instrument(Protocol):
             FarmError: the device cannot be asked.
         """
 
-    async def read(self) -> None:
-        """Take and keep one reading.
+    async def read(self) -> float:
+        """Take and keep one reading; its seconds on the agent's monotonic clock.
 
         Raises:
             NotMetered: from now on it does not show the device's energy any more.
@@ -74,9 +74,12 @@ class SampledMeter:
         try:
             await self._instrument.begin()
             begin_s = time.monotonic()
-            await self._read_until(begin_s + self._instrument.idle_s)
+            async with asyncio.timeout(self._instrument.idle_s + _READING_S):
+                await self._read_until(begin_s + self._instrument.idle_s)
             self._idle = Stretch(begin_s, time.monotonic())
             began = True
+        except TimeoutError:
+            self.refusal = f"no reading within {_READING_S:g} s after the idle time"
         except (NotMetered, FarmError) as error:
             self.refusal = str(error)
         finally:
@@ -96,12 +99,13 @@ class SampledMeter:
             with contextlib.suppress(asyncio.CancelledError):
                 await sampling
             if not self.refusal:
-                # Without one after them the last inferences would not be covered.
-                async with asyncio.timeout(_LAST_READING_S):
-                    await self._instrument.read()
+                # Without one after them the last inferences would not be covered; the next may be
+                # one that has waited to be read.
+                async with asyncio.timeout(_READING_S):
+                    await self._reach(max((each.end_s for each in windows), default=0.0))
                 return energy_of(self._instrument.record(), windows, self._idle)
         except TimeoutError:
-            self.refusal = f"no reading within {_LAST_READING_S:g} s after the last inference"
+            self.refusal = f"no reading within {_READING_S:g} s after the last inference"
         except (NotMetered, FarmError) as error:
             self.refusal = str(error)
         finally:
@@ -113,6 +117,13 @@ class SampledMeter:
         while time.monotonic() < end_s:
             await asyncio.sleep(self._instrument.period_s)
             await self._instrument.read()
+
+    async def _reach(self, moment_s: float) -> None:
+        """Read up to a reading of that moment or later, past those that waited to be read."""
+        read_s = await self._instrument.read()
+        while read_s < moment_s:
+            await asyncio.sleep(self._instrument.period_s)
+            read_s = await self._instrument.read()
 
     async def _sample(self) -> None:
         try:
