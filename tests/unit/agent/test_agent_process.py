@@ -239,22 +239,22 @@ async def test_enrolment_is_done_once_and_again_when_the_controller_forgot(lab: 
     credential = lab.folder / "state" / "agent" / "credential"
     async with serving(lab.controller, lab.blobs, enrolled_only=True) as address:
         async with lab.agent(address, token=TOKEN):
-            await lab.hello()
+            await lab.controller.hear(Hello)
         assert credential.stat().st_mode & 0o777 == 0o600
         assert credential.read_text() in lab.controller.credentials
         assert len(lab.controller.credentials) == 1
         async with lab.agent(address, token=TOKEN):
-            await lab.hello()
+            await lab.controller.hear(Hello)
         assert len(lab.controller.credentials) == 1
         lab.controller.credentials.clear()
         async with lab.agent(address, token=TOKEN):
-            await lab.hello()
+            await lab.controller.hear(Hello)
         assert credential.read_text() in lab.controller.credentials
 
 
 async def test_a_second_agent_in_the_same_folder_is_refused(lab: Lab) -> None:
     async with serving(lab.controller, lab.blobs) as address, lab.agent(address):
-        await lab.hello()
+        await lab.controller.hear(Hello)
         settings = AgentSettings(controller=address, state_dir=lab.folder / "state")
         with pytest.raises(AlreadyExists, match="another agent uses"):
             await run(settings, stop=asyncio.Event())

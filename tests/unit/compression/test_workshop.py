@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import one_process
 import pytest
 import tiny_models
 import torch
 
-from distillfarm.compression import compress
-from distillfarm.compression.compress import StepKind
 from distillfarm.compression.gate import GateLimits
 from distillfarm.compression.inference import open_model
 from distillfarm.compression.protocols import ExportRefused, PassRefused, WorkingModel
@@ -20,7 +19,7 @@ from distillfarm.compression.workshop import Workshop
 from distillfarm.domain.errors import Cancelled, InvalidRequest
 from distillfarm.domain.hardware import parse_target
 from distillfarm.domain.model import ArtifactRef, Dataset, ModelFormat, SourceModel
-from distillfarm.domain.recipe import parse_recipe, pass_spec
+from distillfarm.domain.recipe import pass_spec
 from distillfarm.domain.variant import Exported, PassOutcome, SliceKind, Variant
 from distillfarm.sandbox import tasks
 from distillfarm.sandbox.limits import Limits
@@ -43,13 +42,7 @@ class Shop:
         return SourceModel(ArtifactRef(digest, path.stat().st_size, form, path.name))
 
     def build(self, teacher: Variant, recipe: str, target: str) -> Exported:
-        where, variant = parse_target(target), teacher
-        for step in compress.steps(parse_recipe(recipe), teacher.artifact.format, where):
-            if step.spec is not None:
-                variant = self.work.apply(variant, step.spec, self.dataset, teacher, 0)
-            elif step.kind is StepKind.CONVERT:
-                variant = self.work.convert(variant, where, self.dataset, teacher, 0)
-        return self.work.export(variant, where, self.dataset, teacher, 0)
+        return one_process.build(self.work, teacher, self.dataset, recipe, target)
 
 
 def opened(
@@ -129,12 +122,14 @@ def test_another_process_gives_the_same_bytes(  # noqa: PLR0917
     recipe: str,
     target: str,
 ) -> None:
-    (tmp_path / "again").mkdir()
-    again = opened(tmp_path / "again", image_problem.data)
-    other = again.work.ingest(
-        again.source(image_problem.model.path, ModelFormat.TORCH_MODULE), again.dataset
+    """Nor does it matter whether the steps have a process each, or one together."""
+    path = image_problem.model.path
+    source = shop.source(path, ModelFormat.TORCH_MODULE).artifact
+    order = one_process.Order(str(path), source, str(image_problem.data), recipe, target)
+    first = shop.build(teacher, recipe, target)
+    second = tasks.run(
+        "one_process:built", order, Exported, limits=Limits(), folder=tmp_path / "again"
     )
-    first, second = shop.build(teacher, recipe, target), again.build(other, recipe, target)
     assert first.artifact.digest == second.artifact.digest
     assert (first.inputs_digest, first.expected_digest) == (
         second.inputs_digest,
