@@ -1,4 +1,4 @@
-"""Our search on a problem, as a study runs it: the race, then fresh launches of its winners."""
+"""Our search on a problem, by the pursuit that a study asks, on one phone without a fault."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ import numpy as np
 from distillfarm.controller.search.arms import Arm
 from distillfarm.controller.search.pursuit import Pursuit
 from distillfarm.controller.search.race import Measured, Race
+from distillfarm.controller.search.verification import Ruling
 from distillfarm.domain.interval import Interval
-from distillfarm.domain.study import Bound, Metric, Sla
+from distillfarm.domain.study import Bound, Metric, Sla, Verdict
 from distillfarm.statistics.summary import LaunchValues
 from distillfarm.statistics.verdicts import judge_launches
 
@@ -43,12 +44,6 @@ def search(problem: Problem, budget: int, elsewhere: Sequence[Measured] = ()) ->
     race = Race(problem.device.name, sla(problem), objective, _FIRST_LOOK, budget)
     race.learn(elsewhere)
     race.enter([arm(problem, row) for row in range(len(problem.rows))])
-    if problem.aim is Aim.LATENCY:
-        # The bound is the host's: nothing is left for launches to decide.
-        while looks := race.ask() or race.doubt():
-            for look in looks:
-                race.tell(look.key, values(launcher.launch(int(look.key), look.launches)))
-        return Delivered(int(race.standing()[0]), launcher.made)
     pursuit = Pursuit(race, budget)
     fresh: dict[str, tuple[float, ...]] = {}
     while step := pursuit.ask():
@@ -56,11 +51,18 @@ def search(problem: Problem, budget: int, elsewhere: Sequence[Measured] = ()) ->
             launched = launcher.launch(int(look.key), look.launches)
             if step.fresh:
                 fresh[look.key] = (*fresh.get(look.key, ()), *launched)
-                judged = judge_launches(fresh[look.key], problem.limit)
-                pursuit.verified(look.key, values(launched), judged.verdict)
+                pursuit.verified(look, values(launched), ruling(problem, fresh[look.key]))
             else:
                 pursuit.raced(look.key, values(launched))
     return Delivered(int(pursuit.delivered) if pursuit.delivered else None, launcher.made)
+
+
+def ruling(problem: Problem, fresh_ms: tuple[float, ...]) -> Ruling:
+    """How fresh launches are judged; a bound on capacity is the host's, and holds."""
+    if problem.aim is Aim.LATENCY:
+        return Ruling(Verdict.PASS)
+    judged = judge_launches(fresh_ms, problem.limit)
+    return Ruling(judged.verdict, judged.more_launches)
 
 
 def sla(problem: Problem) -> Sla:

@@ -101,7 +101,11 @@ class Lab:
             data=Dataset(digest),
             final_launches=4,
         )
-        study = self.store.create_study(study_id, replace(spec, **changes), time.time())  # type: ignore[arg-type]
+        self.store.create_study(study_id, replace(spec, **changes), time.time())  # type: ignore[arg-type]
+        return self.go_on(study_id)
+
+    def go_on(self, study_id: str) -> Study:
+        """Run a study's workflow from its start, as after a crash of the controller."""
         tools = Tools(
             store=self.store,
             blobs=self.blobs,
@@ -111,7 +115,7 @@ class Lab:
             stopping=lambda: False,
             freshness_s=self.toy.freshness_s,
         )
-        pipeline.run_study(Stages(tools, study))
+        pipeline.run_study(Stages(tools, self.store.study(study_id)))
         return self.store.study(study_id)
 
     def trials(self, study_id: str) -> list[Trial]:

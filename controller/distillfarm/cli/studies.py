@@ -72,11 +72,9 @@ def run_study(
     ] = 2,
     time_limit: Annotated[str, typer.Option(help="Of the search: such as 90s, 30m, 2h.")] = "1h",
     launches: Annotated[
-        int, typer.Option(min=0, help="To search with on each chipset; 0: no limit.")
+        int, typer.Option(min=0, help="On each chipset, to race and to verify; 0: no limit.")
     ] = 0,
-    device_time: Annotated[
-        str, typer.Option(help="Of each chipset's devices to search with, such as 30m.")
-    ] = "",
+    device_time: Annotated[str, typer.Option(help="Of each chipset's devices, such as 30m.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="Repeats proposals, training, split.")] = 0,
     name: Annotated[str, typer.Option(help="Default: the model's file name.")] = "",
     out: Annotated[Path | None, typer.Option(help="Bundle's folder; default out/NAME.")] = None,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from distillfarm.controller.orders import Taken
-from distillfarm.domain.study import Spent
+from distillfarm.domain.study import Budget, Spent
 
 
 @dataclass
@@ -25,6 +25,15 @@ class Tally:
             self.launches += each.launches
             self.device_s += each.device_s
             self.waited_s += each.waited_s
+
+
+def exhausted(budget: Budget, launches: int, device_s: float) -> str:
+    """Which budget of a chipset is spent, for people; nothing while there is some left."""
+    if budget.launches and launches >= budget.launches:
+        return f"its {budget.launches} launches are spent, its search ends here"
+    if budget.device_s and device_s >= budget.device_s:
+        return f"its {budget.device_s:g} s of devices are spent, its search ends here"
+    return ""
 
 
 def spending(spent: Spent) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """Chooses one variant for a chipset; pure.
 
-Only what was measured right, stable and on a real device can win. The race of the search says in
-what order candidates are measured anew, and what those fresh launches alone show decides: the
-first that passes is chosen. Where none does, the untouched model is, if it passes; else the best of
-those that are open, else the one that comes closest.
+Only what was measured right, stable and on a real device can win. The search says in what order
+candidates are measured anew, and what those fresh launches alone show judges them: the best that
+passes is chosen. Where none does, the untouched model is, if it passes; else the best of those that
+are open, else the one that comes closest.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,8 @@ class Verified:
 class Found:
     """All that a choice is made of, on one chipset.
 
-    ``verified`` are candidates and originals measured anew, in the order in which that was done;
+    ``verified`` are candidates and originals measured anew, the best that passed first, the others
+    in the order in which that was done;
     ``beside`` originals that were measured for comparison. ``searched`` are all trials of the
     search, those that lead first. ``remarks`` are sentences on how the verification went.
     """
@@ -142,7 +143,7 @@ def _unverified(found: Found, sla: Sla, on_front: tuple[str, ...], at_knee: str)
 
 
 def _ordered(verified: Sequence[Verified]) -> list[Verified]:
-    """The best verdict first; of those that fail the nearest; else as they were verified."""
+    """The best verdict first; of those that fail the nearest; else in the order given."""
 
     def rank(each: Verified) -> tuple[int, float]:
         failed = each.verdict.verdict is Verdict.FAIL

@@ -5,18 +5,20 @@ Nothing between the steps looks at a clock, a device or a random number.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
 from dbos import DBOS, DBOSConfiguredInstance
 
 from distillfarm.controller import durable
-from distillfarm.controller.finals import Finals, finals_of
+from distillfarm.controller.contests import search_on
+from distillfarm.controller.hunt import Asked, Ended, Hunt, hunt_on
 from distillfarm.controller.judgement import Judgement
 from distillfarm.controller.lab import ChipsetLab
 from distillfarm.controller.orders import Order, Taken
 from distillfarm.controller.search.race import Measured
-from distillfarm.controller.searching import Search, search_on
+from distillfarm.controller.searching import Search, share
 from distillfarm.controller.stages import Stages
 from distillfarm.controller.tools import Tools
 from distillfarm.domain.errors import Cancelled, FarmError
@@ -26,7 +28,7 @@ from distillfarm.domain.variant import Variant
 
 # Raise it whenever the sequence of steps changes: a study begun by another version starts anew,
 # which is cheap, since everything that it built and measured is found again by its key.
-VERSION = "3"
+VERSION = "4"
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -74,17 +76,13 @@ def run_study(stages: Stages) -> None:
         built = _build(stages, model, asked)
         for each in searches:
             each.enter(built)
-        in_time = _race(stages, searches, earlier, started_s, first_looks=True)
-    if in_time:
-        _race(stages, searches, earlier, started_s)
+        in_time = _look_first(stages, searches, earlier, started_s)
 
-    there = _step(stages, "look again", 0, stages.look_at_devices, tuple[ChipsetLab, ...])
-    ranks = _step(stages, "rank", 0, lambda: [each.ranking() for each in searches], list[list[str]])
-    finals = [
-        finals_of(each, rank, there, references) for each, rank in zip(searches, ranks, strict=True)
-    ]
-    _verify(stages, finals)
-    found = [each.found() for each in finals]
+    stages.telling.progress.settle("compress", 0)
+    hunts = [hunt_on(each, references) for each in searches]
+    _hunt(stages, hunts, earlier, started_s)
+    ends = _step(stages, "rank", 0, lambda: [each.ended() for each in hunts], list[Ended])
+    found = [each.found(end) for each, end in zip(hunts, ends, strict=True)]
     _step(stages, "decide", 1, lambda: stages.decide(found), list[Choice])
     _step(stages, "bundle", 0, stages.bundle, None)
 
@@ -98,65 +96,83 @@ def _build(stages: Stages, model: Variant, trials: Sequence[Trial]) -> list[Tria
     return _step(stages, "compress", count, lambda: stages.compress(model, trials), list[Trial])
 
 
-def _race(
-    stages: Stages,
-    searches: Sequence[Search],
-    earlier: Sequence[Measured],
-    started_s: float,
-    *,
-    first_looks: bool = False,
+def _look_first(
+    stages: Stages, searches: Sequence[Search], earlier: Sequence[Measured], started_s: float
 ) -> bool:
-    """Launch what the races ask for, in rounds over all candidates; whether there is time left.
+    """Launch what the races ask for first, in rounds; whether there is time left.
 
-    While more is to be built only ``first_looks`` are taken: what is built later may be better
-    than all that is there, and then nobody needs to know which of those was the best.
+    While more is to be built nobody is launched again: what is built later may be better than all
+    that is there, and then nobody needs to know which of those was the best.
     """
     running = [each for each in searches if not each.over]
     in_time = True
-    while in_time and (orders := _ordered(stages, searches, earlier, first_looks=first_looks)):
+    while in_time and (orders := _first_orders(stages, searches, earlier)):
         taken = _measure(stages, orders)
         for each in searches:
             each.tell(taken)
         in_time = _step(stages, "look at the time", 0, lambda: stages.in_time(started_s), bool)
     for each in searches:
         each.inform_sampler()
-    trials = [trial for each in searches for trial in each.trials()]
-    ended = [f"{each.place.chipset}: {each.why_over}" for each in running if each.over]
-    _step(stages, "keep", 0, lambda: stages.keep(trials, ended), None)
+    _keep(stages, searches, running)
     return in_time
 
 
-def _ordered(
-    stages: Stages, searches: Sequence[Search], earlier: Sequence[Measured], *, first_looks: bool
+def _first_orders(
+    stages: Stages, searches: Sequence[Search], earlier: Sequence[Measured]
 ) -> list[Order]:
-    """The next round of launches on all chipsets, each knowing what the others have measured."""
-    known = [*earlier, *(measured for each in searches for measured in each.measured())]
-
     def ask() -> list[Order]:
-        for each in searches:
-            each.learn(known)
-        wanted = [o for each in searches for o in each.orders(first_looks=first_looks)]
-        return stages.measuring.recall(wanted)
+        share(searches, earlier)
+        return stages.measuring.recall([o for each in searches for o in each.first_looks()])
 
     # A step, so that a replay asks for what was asked for, whatever its arithmetic says by a hair.
-    orders = _step(stages, "ask", 0, ask, list[Order])
+    orders = _step(stages, "ask first", 0, ask, list[Order])
     still = max(sum(each.expected() for each in searches), sum(each.to_make for each in orders))
     places = [each.place for each in searches]
     stages.telling.progress.settle("measure", still + _final_launches(stages, places))
     return orders
 
 
-def _verify(stages: Stages, finals: Sequence[Finals]) -> None:
-    """Launch the best anew, in rounds over all chipsets, until each bound is decided."""
-    progress = stages.telling.progress
-    progress.settle("compress", 0)
-    progress.settle("measure", _final_launches(stages, [each.place for each in finals]))
-    while orders := [order for each in finals for order in each.orders()]:
+def _hunt(
+    stages: Stages, hunts: Sequence[Hunt], earlier: Sequence[Measured], started_s: float
+) -> None:
+    """Race and verify on all chipsets in common rounds, until nothing better is in sight."""
+    searches = [each.search for each in hunts]
+    running = [each for each in searches if not each.over]
+    while orders := _orders(stages, hunts, earlier, started_s):
         taken = _measure(stages, orders)
-        judged = _judge(stages, taken, [dead for each in finals for dead in each.dead])
-        for each in finals:
+        judged = _judge(stages, taken, [gone for each in hunts for gone in each.judges.gone])
+        for each in hunts:
             each.tell(taken, judged)
-    progress.settle("measure", 0)
+    _keep(stages, searches, running)
+    stages.telling.progress.settle("measure", 0)
+
+
+def _orders(
+    stages: Stages, hunts: Sequence[Hunt], earlier: Sequence[Measured], started_s: float
+) -> list[Order]:
+    """The next round of launches on all chipsets, each knowing what the others have measured."""
+    there = _step(stages, "look again", 0, stages.look_at_devices, tuple[ChipsetLab, ...])
+    for each in hunts:
+        each.look_again(there)
+
+    def ask() -> list[Asked]:
+        in_time = stages.in_time(started_s)
+        share([each.search for each in hunts], earlier)
+        asked = [each.ask(in_time=in_time) for each in hunts]
+        return [replace(e, raced=tuple(stages.measuring.recall(e.raced))) for e in asked]
+
+    asked = _step(stages, "ask", 0, ask, list[Asked])
+    orders = [o for each, said in zip(hunts, asked, strict=True) for o in each.orders(said)]
+    still = max(sum(each.expected() for each in hunts), sum(each.to_make for each in orders))
+    stages.telling.progress.settle("measure", still)
+    return orders
+
+
+def _keep(stages: Stages, searches: Sequence[Search], running: Sequence[Search]) -> None:
+    """Write down how all trials stand, and say which searches ended of those that ran before."""
+    trials = [trial for each in searches for trial in each.trials()]
+    ended = [f"{each.place.chipset}: {each.why_over}" for each in running if each.over]
+    _step(stages, "keep", 0, lambda: stages.keep(trials, ended), None)
 
 
 def _measure(stages: Stages, orders: Sequence[Order]) -> list[Taken]:
@@ -164,8 +180,11 @@ def _measure(stages: Stages, orders: Sequence[Order]) -> list[Taken]:
     return _step(stages, "measure", units, lambda: stages.measuring.take(orders), list[Taken])
 
 
-def _judge(stages: Stages, taken: Sequence[Taken], dead: Sequence[str]) -> dict[str, Judgement]:
-    judged = _step(stages, "judge", 0, lambda: stages.judge(taken, dead), list[Judgement])
+def _judge(stages: Stages, taken: Sequence[Taken], gone: Sequence[str]) -> dict[str, Judgement]:
+    fresh = [each for each in taken if each.trial.final]
+    if not fresh:
+        return {}
+    judged = _step(stages, "judge", 0, lambda: stages.judge(fresh, gone), list[Judgement])
     return {each.trial_id: each for each in judged}
 
 

@@ -61,6 +61,7 @@ def why(chosen: Contender, around: Surroundings, sla: Sla) -> str:
             *around.remarks,
             *_against_reference(chosen, around),
             *_rejected(around.rejected),
+            *_surpassed(around.rejected, around.objective),
             *_against_others(chosen, around, sla),
             *_settling(chosen.verdict),
         ]
@@ -134,6 +135,18 @@ def _rejected(rejected: Sequence[Contender]) -> list[str]:
         if each.verdict.verdict is not Verdict.PASS
     ]
     return [f"Measured anew and not taken: {'; '.join(told)}."] if told else []
+
+
+def _surpassed(rejected: Sequence[Contender], objective: Metric) -> list[str]:
+    """What passed, too, and is not as good by the objective."""
+    told = [
+        f"{each.trial.candidate}, {NAMES[objective]} {describe(objective, seen)}"
+        for each in rejected
+        if each.verdict.verdict is Verdict.PASS
+        and not each.trial.reference
+        and (seen := observed(objective, each.score)) is not None
+    ]
+    return [f"Passed as well: {'; '.join(told)}."] if told else []
 
 
 def _against_others(chosen: Contender, around: Surroundings, sla: Sla) -> list[str]:

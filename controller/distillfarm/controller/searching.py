@@ -1,23 +1,22 @@
 """The search on one chipset: what to build and to measure next, and what it has cost; pure.
 
-The sampler proposes candidates, the race of ``controller.search`` says which of those that were
+The sampler proposes candidates, the pursuit of ``controller.search`` says which of those that were
 built are launched how often. What it was told, in that order, decides all that it says.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from itertools import chain
+from dataclasses import dataclass, field, replace
 
-from distillfarm.compression import candidates, samplers
 from distillfarm.compression.protocols import Sampler
-from distillfarm.controller.accounts import Tally
+from distillfarm.controller.accounts import Tally, exhausted
 from distillfarm.controller.decide import Entrant
 from distillfarm.controller.lab import ChipsetLab
 from distillfarm.controller.orders import Order, Taken
 from distillfarm.controller.scoring import guessed, observation
 from distillfarm.controller.search.arms import arm
-from distillfarm.controller.search.race import Measured, Race
-from distillfarm.domain.model import Analysis
+from distillfarm.controller.search.pursuit import Pursuit
+from distillfarm.controller.search.quantities import joined
+from distillfarm.controller.search.race import Look, Measured, Race
 from distillfarm.domain.study import Spent, StudySpec, Trial
 from distillfarm.domain.variant import Candidate
 from distillfarm.statistics.summary import LaunchValues
@@ -30,10 +29,11 @@ _ROUND = 2
 
 @dataclass
 class Search:
-    """The search on one chipset.
+    """The search on one chipset; its fresh launches are counted apart.
 
-    Call ``propose`` and ``enter`` what was built of it; then ``orders`` and ``tell`` in turns
-    until there are none; then ``propose`` again, until nothing is proposed.
+    Call ``propose`` and ``enter`` what was built of it; then ``first_looks`` and ``tell`` in turns
+    until there are none; then ``propose`` again, until nothing is proposed. Then its ``pursuit``
+    says what comes next.
     """
 
     place: ChipsetLab
@@ -41,15 +41,17 @@ class Search:
     sampler: Sampler
     left: int
     race: Race
+    pursuit: Pursuit
     entrants: dict[str, Entrant] = field(default_factory=dict)
     values: dict[str, list[LaunchValues]] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
+    fresh: Tally = field(default_factory=Tally)
     lost: bool = False
     _elsewhere: list[Measured] = field(default_factory=list)
 
     def propose(self) -> Sequence[Candidate]:
         """The next candidates to build; none when a budget or the space is used up."""
-        if self.over:
+        if self.over or self.pursuit.first_turn_over:
             return ()
         asked = self.sampler.ask(min(self.left, _ROUND * len(self.place.targets)))
         self.left = self.left - len(asked) if asked else 0
@@ -63,16 +65,15 @@ class Search:
         self.race.enter([arm(each.trial_id, each.exported) for each in here if each.exported])
         self._note()
 
-    def orders(self, *, first_looks: bool = False) -> list[Order]:
-        """The next launches; none when the race is settled or a budget is spent.
-
-        With ``first_looks`` only of candidates that were not launched yet.
-        """
+    def first_looks(self) -> list[Order]:
+        """The next launches of candidates that were not launched yet, while more is to be built."""
         if self.over:
             return []
-        looks = self.race.ask()
-        if first_looks:
-            looks = [each for each in looks if self._trial(each.key).outcome is None]
+        looks = self.pursuit.first_looks()
+        return self.orders([each for each in looks if self._trial(each.key).outcome is None])
+
+    def orders(self, looks: Sequence[Look]) -> list[Order]:
+        """Looks of the race as orders."""
         self._note()
         return [
             Order(replace(self._trial(each.key), skipped=""), self.place, each.launches)
@@ -91,10 +92,18 @@ class Search:
             self.entrants[key] = each.entrant
             if each.values is not None:
                 self.values.setdefault(key, []).append(each.values)
-            self.race.tell(key, each.values)
+            self.pursuit.raced(key, each.values, steady=each.entrant.stable)
         self._note()
         self.tally.add(here)
         self.lost = self.lost or (bool(here) and not any(each.measured for each in here))
+
+    def learn_fresh(self, key: str, taken: Sequence[Taken]) -> LaunchValues | None:
+        """What fresh launches of a candidate showed on all phones; others learn from it, too."""
+        shown = [each.values for each in taken if each.values is not None]
+        if not shown:
+            return None
+        self.values.setdefault(key, []).extend(shown)
+        return joined(shown)
 
     def learn(self, known: Sequence[Measured]) -> None:
         """What is known by now of all chipsets, and from other studies."""
@@ -117,25 +126,16 @@ class Search:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more may be spent here."""
-        budget, spent = self.spec.budget, self.tally
-        return (
-            self.lost
-            or bool(budget.launches and spent.launches >= budget.launches)
-            or bool(budget.device_s and spent.device_s >= budget.device_s)
-        )
+        """Whether nothing more may be raced here."""
+        return bool(self.why_over)
 
     @property
     def why_over(self) -> str:
-        """What ended it before the race did, for people; nothing where nothing did."""
-        budget, spent = self.spec.budget, self.tally
+        """What ended it before the pursuit did, for people; nothing where nothing did."""
         if self.lost:
             return "nothing could be measured, its search ends here"
-        if budget.launches and spent.launches >= budget.launches:
-            return f"its {budget.launches} launches are spent, its search ends here"
-        if budget.device_s and spent.device_s >= budget.device_s:
-            return f"its {budget.device_s:g} s of devices are spent, its search ends here"
-        return ""
+        device_s = self.tally.device_s + self.fresh.device_s
+        return exhausted(self.spec.budget, self.race.launches, device_s)
 
     def measured(self) -> list[Measured]:
         """What others may learn from this chipset."""
@@ -168,19 +168,19 @@ class Search:
         """Every trial as it stands."""
         return [each.trial for each in self.entrants.values()]
 
-    def spent(self, finals: Tally) -> Spent:
-        """What was used here, with the ``finals`` beside the search."""
+    def spent(self) -> Spent:
+        """What was used here."""
         built = [each for each in self.trials() if each.exported is not None]
         return Spent(
             candidates=len(built),
             skipped=sum(bool(each.skipped) for each in built),
-            measurements=self.tally.measurements + finals.measurements,
+            measurements=self.tally.measurements + self.fresh.measurements,
             reused=self.tally.reused,
             launches=self.tally.launches,
             grid_launches=GRID_REPEATS * self.spec.launches * len(built),
-            device_s=self.tally.device_s + finals.device_s,
-            waited_s=self.tally.waited_s + finals.waited_s,
-            final_launches=finals.launches,
+            device_s=self.tally.device_s + self.fresh.device_s,
+            waited_s=self.tally.waited_s + self.fresh.waited_s,
+            final_launches=self.fresh.launches,
         )
 
     def expected(self) -> int:
@@ -208,30 +208,8 @@ class Search:
                 self.entrants[key] = replace(entrant, trial=noted)
 
 
-def search_on(place: ChipsetLab, analysis: Analysis, spec: StudySpec) -> Search:
-    """A search that has not begun."""
-    race = Race(
-        place.chipset,
-        spec.sla,
-        spec.objective,
-        spec.launches,
-        spec.budget.launches,
-        spec.max_final_launches,
-    )
-    if spec.recipes:
-        space = [Candidate(recipe, target) for recipe in spec.recipes for target in place.targets]
-        return Search(place, spec, samplers.create("grid", space, spec.seed), len(space), race)
-    space = [
-        each
-        for each in candidates.propose(analysis, place.targets)
-        if each.recipe.passes  # the untouched model is the reference beside the search
-    ]
-    budget = spec.budget.trials_per_target * len(place.targets)
-    sampler = samplers.create("tpe", space, spec.seed)
-    return Search(place, spec, sampler, min(budget, len(space)), race)
-
-
-def joined(values: Sequence[LaunchValues]) -> LaunchValues:
-    """The launches of several looks, one after the other."""
-    names = [each.name for each in fields(LaunchValues)]
-    return LaunchValues(*(tuple(chain(*(getattr(e, name) for e in values))) for name in names))
+def share(searches: Sequence[Search], earlier: Sequence[Measured]) -> None:
+    """Let each search learn what all of them have measured, and what was measured before."""
+    known = [*earlier, *(measured for each in searches for measured in each.measured())]
+    for each in searches:
+        each.learn(known)

@@ -150,10 +150,11 @@ class Stages:
         """Unix seconds."""
         return time.time()
 
-    def judge(self, taken: Sequence[Taken], dead: Collection[str]) -> list[Judgement]:
-        """How all fresh launches of the trials are judged; ``dead`` are devices lost before."""
-        lost = {*dead, *(each.device_id for each in taken if not each.measured)}
-        trials = {each.trial.trial_id: each.trial for each in taken if each.measured}
+    def judge(self, taken: Sequence[Taken], gone: Collection[str]) -> list[Judgement]:
+        """How all fresh launches of the trials are judged; ``gone`` are devices lost before."""
+        lost = {*gone, *(each.device_id for each in taken if not each.measured)}
+        known = [each.trial for each in taken if each.measured or each.trial.measurement_ids]
+        trials = {each.trial_id: each for each in known}
         return [
             judgement(key, self.spec.sla, evidence_by_device(self._store, trial), lost)
             for key, trial in trials.items()

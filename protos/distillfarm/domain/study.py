@@ -78,9 +78,10 @@ class SlaVerdict:
 class Budget:
     """What a search may spend.
 
-    ``trials_per_target`` candidates are built; ``wall_s`` seconds of wall time, ``launches`` on
-    each chipset and ``device_s`` seconds of each chipset's devices are spent, of which 0 is no
-    limit. Looked at between rounds: what has begun is finished, the final measurements are made.
+    ``trials_per_target`` candidates are built; ``wall_s`` seconds of wall time, ``launches`` of
+    candidates on each chipset, racing or verifying, and ``device_s`` seconds of each chipset's
+    devices are spent, of which 0 is no limit. Looked at between rounds: what has begun is finished,
+    and where nothing has passed yet somebody is verified all the same.
     """
 
     trials_per_target: int = 8
@@ -96,7 +97,7 @@ class StudySpec:
     ``selector`` says which devices may be used; one winner is chosen for every chipset among
     them. ``seed`` makes proposals and training repeatable.
     ``objective`` is made as small as the SLA allows. ``launches`` are the first look at a
-    candidate, after which only those that may win get more. The winner is measured anew: at least
+    candidate, after which only those that may win get more. What leads is measured anew: at least
     ``final_launches`` on each of ``phones`` devices of the chipset, or as many as there are, and
     more until each bound is decided or ``max_final_launches`` were made there: so many leave fewer
     than 1 verdict in 10 open on the least steady devices, and 9 launches settle most.
@@ -112,7 +113,7 @@ class StudySpec:
     budget: Budget = Budget()
     seed: int = 0
     launches: int = 3
-    final_launches: int = 7
+    final_launches: int = 9
     recipes: tuple[Recipe, ...] = ()
     objective: Metric = Metric.WARM_P90
     phones: int = 2
@@ -221,9 +222,10 @@ class Spent:
     """What a search used on one chipset.
 
     Of ``candidates`` that were built ``skipped`` were not measured there at all; ``reused``
-    measurements were there before. ``launches`` were made to find the best, against which stand
+    measurements were there before. ``launches`` were made to race, against which stand
     ``grid_launches``: what measuring every candidate three times would have taken. The
-    ``final_launches`` that judge the best, and the originals beside it, come on top of either.
+    ``final_launches`` that judge the best ones, and the originals beside them, come on top of
+    either.
     ``device_s`` is how long devices were held in all, ``waited_s`` of it at gates.
     """
 

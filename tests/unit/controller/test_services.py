@@ -179,7 +179,7 @@ async def test_a_job_whose_artifact_is_not_here_is_refused(farm: Farm) -> None:
         ({"name": ""}, "study name"),
         ({"targets": ()}, "target"),
         ({"launches": 0}, "launches"),
-        ({"max_final_launches": 3}, "max_final_launches 3: must be within 7"),
+        ({"max_final_launches": 3}, "max_final_launches 3: must be within 9"),
         ({"phones": 0}, "phones 0"),
         ({"budget": Budget(launches=-1)}, "budget launches -1"),
         ({"budget": Budget(device_s=-1)}, "budget device_s -1"),

@@ -101,20 +101,21 @@ def test_what_was_measured_stands_where_all_phones_are_lost(lab: MakeLab) -> Non
 
 
 @pytest.mark.parametrize(
-    ("budget", "why"),
+    ("budget", "raced", "why"),
     [
-        (few(6, launches=6), "its 6 launches are spent"),
-        (few(6, device_s=2.0), "its 2 s of devices are spent"),
+        # Half of the launches are for racing: one look of three.
+        (few(6, launches=6), 3, "its 6 launches are spent"),
+        (few(6, device_s=2.0), 6, "its 2 s of devices are spent"),
     ],
 )
-def test_a_budget_ends_the_search_and_not_the_verification(
-    lab: MakeLab, budget: Budget, why: str
+def test_a_spent_budget_ends_the_race_and_the_winner_is_judged_all_the_same(
+    lab: MakeLab, budget: Budget, raced: int, why: str
 ) -> None:
     farm = lab(Toy())
     (choice,) = farm.run("study-1", budget=budget).choices
     assert choice.verdict.verdict is Verdict.PASS
     assert choice.spent is not None
-    assert choice.spent.launches == 6
+    assert choice.spent.launches == raced
     assert choice.spent.final_launches == 9 + 4
     told = [each.text for each in farm.events("study-1")]
     assert f"Google Tensor G2: {why}, its search ends here" in told

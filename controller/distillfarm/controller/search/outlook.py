@@ -98,6 +98,14 @@ class Outlook:
         likely[list(self.launched)] = 0.0
         return [int(row) for row in np.argsort(-likely, kind="stable") if likely[row] > 0]
 
+    def lead(self, row: int, over: int) -> float:
+        """The chance that one is better by the objective than another; launches tell of no more."""
+        ahead = float(self._aim.means[over] - self._aim.means[row])
+        if self.objective not in self.told:
+            return 0.5 + 0.5 * float(np.sign(ahead))
+        doubt = math.hypot(self._aim.sds[over], self._aim.sds[row])
+        return float(t.cdf(ahead / max(doubt, 1e-9), FREEDOM))
+
     def hindrance(self, row: int) -> str:
         """Why a candidate is not worth a launch, in words."""
         for bound in self.sla.bounds:

@@ -1,11 +1,11 @@
 """The quantities that launches tell, of those that an SLA can bound."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import fields
+from itertools import chain
 
 from distillfarm.domain.study import Metric
-
-if TYPE_CHECKING:
-    from distillfarm.statistics.summary import LaunchValues
+from distillfarm.statistics.summary import LaunchValues
 
 LAUNCHED = (
     Metric.COLD,
@@ -17,7 +17,7 @@ LAUNCHED = (
 """Energy is measured once a job, not once a launch, and accuracy and size are the host's."""
 
 
-def values_of(metric: Metric, launches: "LaunchValues") -> tuple[float, ...]:
+def values_of(metric: Metric, launches: LaunchValues) -> tuple[float, ...]:
     """One value a launch."""
     match metric:
         case Metric.COLD:
@@ -31,3 +31,9 @@ def values_of(metric: Metric, launches: "LaunchValues") -> tuple[float, ...]:
         case Metric.PEAK_MEMORY:
             return launches.peak_memory_bytes
     return ()
+
+
+def joined(values: Sequence[LaunchValues]) -> LaunchValues:
+    """The launches of several looks, one after the other."""
+    names = [each.name for each in fields(LaunchValues)]
+    return LaunchValues(*(tuple(chain(*(getattr(e, name) for e in values))) for name in names))

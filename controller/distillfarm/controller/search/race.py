@@ -138,11 +138,17 @@ class Race:
         racing = self._racing()
         return [racing[row].arm.key for row in self._look().likely] if racing else []
 
+    def lead(self, key: str, over: str) -> float:
+        """The chance that a candidate is better by the objective than another, bounds aside."""
+        rows = {each.arm.key: row for row, each in enumerate(self._racing())}
+        return self._look().lead(rows[key], rows[over])
+
     def plan(self, most_launches: int, most_final_launches: int) -> None:
         """How many launches there may be in all from now on, and for verifying one of them."""
         self._most = most_launches
-        self._margin = verifiable_margin(most_final_launches)
-        self._outlook = None
+        margin = verifiable_margin(most_final_launches)
+        if margin != self._margin:
+            self._margin, self._outlook = margin, None
 
     def passed(self, key: str) -> None:
         """This one was verified: from now on only better ones are looked for."""
@@ -150,7 +156,7 @@ class Race:
         self._outlook = None
 
     def failed(self, key: str) -> None:
-        """This one was shown to break a bound: it is out of the race."""
+        """This one breaks a bound, or cannot be shown to keep it: it is out of the race."""
         self._entries[key].lost = True
         self._forget_pool()
 
@@ -165,6 +171,11 @@ class Race:
     def prediction(self, key: str) -> Prediction | None:
         """What was expected of a candidate when it was first asked for."""
         return self._entries[key].prediction if key in self._entries else None
+
+    @property
+    def by_launches(self) -> bool:
+        """Whether launches decide a bound; else the host knows beforehand who keeps them all."""
+        return any(each.metric in LAUNCHED for each in self._sla.bounds)
 
     @property
     def launches(self) -> int:

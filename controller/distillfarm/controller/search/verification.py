@@ -1,4 +1,4 @@
-"""Who is verified after the search, in what order and how long; the caller judges."""
+"""How long a candidate is verified by fresh launches, and who is verified; the caller judges."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,77 +9,67 @@ from distillfarm.domain.study import Verdict
 _PATIENCE = 2
 """How many launches are needed is guessed from few: so many times the first ones are made before
 that is believed, and so many times the ones that are left are borne."""
-_BETTER = {Verdict.PASS: 0, Verdict.INCONCLUSIVE: 1, Verdict.FAIL: 2}
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A candidate by its fresh launches alone; the worst of its phones where there are several."""
+class Ruling:
+    """How all fresh launches of a candidate are judged by now; by its worst phone, where several.
 
-    key: str
+    ``more_launches`` would probably decide an open one. ``owed`` are they where they have to be
+    made in any case: since its launches were disturbed, or one of its phones was lost.
+    """
+
     verdict: Verdict
-    launches: int
+    more_launches: int = 0
+    owed: bool = False
+
+
+class Patience:
+    """The fresh launches of one candidate on each of its phones: how many come next, if any.
+
+    Looking often costs no error, see ``statistics.verdicts``, so there are never more than it had
+    already. It is given up as inconclusive when ``most`` were made, or sooner where far more than
+    are left are expected to be needed.
+    """
+
+    def __init__(self, first: int, most: int) -> None:
+        self._first = first
+        self._most = most
+        self.made = 0
+        self.next = first
+        self.settled = False
+
+    def tell(self, launches: int, ruling: Ruling) -> None:
+        """So many more were made on each phone, and so all of them are judged."""
+        self.made += launches
+        left = self._most - self.made
+        known = self.made >= _PATIENCE * self._first
+        vain = left <= 0 or (known and ruling.more_launches > _PATIENCE * left)
+        self.settled = ruling.verdict is not Verdict.INCONCLUSIVE or vain
+        self.next = max(min(ruling.more_launches or self._first, self.made, left), 1)
 
 
 class Verification:
-    """The best of the race first; the next one when it fails or cannot be decided in time.
+    """One candidate after the other, in a given order, until one has passed or nobody is left."""
 
-    ``ask`` says how many more fresh launches to make on each phone of whom; ``tell`` how all of
-    that candidate's fresh launches so far are judged. A candidate is given up as inconclusive when
-    ``most_launches`` were made, or sooner where far more than that are expected to be needed. At
-    most ``most_candidates`` are tried.
-    """
-
-    def __init__(
-        self,
-        standing: Sequence[str],
-        first_launches: int,
-        most_launches: int,
-        most_candidates: int = 3,
-    ) -> None:
-        self._most_candidates = most_candidates
-        self._waiting = list(standing[:most_candidates])
-        self._first = first_launches
-        self._most = most_launches
-        self._judged: dict[str, Judged] = {}
-        self._next = first_launches
+    def __init__(self, order: Sequence[str], first_launches: int, most_launches: int) -> None:
+        self._waiting = {key: Patience(first_launches, most_launches) for key in order}
 
     def ask(self) -> Look | None:
-        """The next launches; None when one has passed or nobody is left."""
-        return Look(self._waiting[0], self._next) if self._waiting else None
+        """The next launches on each phone; None when it is over."""
+        for key, patience in self._waiting.items():
+            return Look(key, patience.next)
+        return None
 
-    def tell(self, key: str, verdict: Verdict, more_launches: int) -> None:
-        """``verdict`` over all fresh launches; ``more_launches`` would probably decide it."""
-        made = self._next + (self._judged[key].launches if key in self._judged else 0)
-        self._judged[key] = Judged(key, verdict, made)
-        if verdict is Verdict.PASS:
-            self._waiting = []
-        elif verdict is Verdict.FAIL or self._vain(made, more_launches):
-            self.lost(key)
-        else:
-            # Looking often costs no error, so never more than it had already.
-            self._next = min(more_launches or self._first, made, self._most - made)
-
-    def _vain(self, made: int, more_launches: int) -> bool:
-        """Whether it will hardly be decided by the launches that are left."""
-        left = self._most - made
-        known = made >= _PATIENCE * self._first
-        return left <= 0 or (known and more_launches > _PATIENCE * left)
-
-    def reorder(self, standing: Sequence[str]) -> None:
-        """Those that wait, by what is known now; whoever is being verified stays the first."""
-        if any(each.verdict is Verdict.PASS for each in self._judged.values()):
-            return
-        begun = [each for each in self._waiting if each in self._judged]
-        left = self._most_candidates - len(self._judged)
-        fresh = [each for each in standing if each not in self._judged]
-        self._waiting = [*begun, *fresh[: max(left, 0)]]
+    def tell(self, look: Look, ruling: Ruling) -> None:
+        """A look was taken; ``ruling`` is over all fresh launches of its candidate."""
+        patience = self._waiting[look.key]
+        patience.tell(look.launches, ruling)
+        if ruling.verdict is Verdict.PASS:
+            self._waiting = {}
+        elif patience.settled:
+            self.lost(look.key)
 
     def lost(self, key: str) -> None:
         """It cannot be measured any more; what was judged of it stands."""
-        self._waiting = [each for each in self._waiting if each != key]
-        self._next = self._first
-
-    def best(self) -> Judged | None:
-        """The first that passed, else the first that is open, else the first that failed."""
-        return min(self._judged.values(), key=lambda each: _BETTER[each.verdict], default=None)
+        self._waiting.pop(key, None)
