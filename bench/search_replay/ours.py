@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from distillfarm.controller.search.arms import Arm
+from distillfarm.controller.search.learning import Measured
 from distillfarm.controller.search.pursuit import Pursuit
-from distillfarm.controller.search.race import Measured, Race
+from distillfarm.controller.search.race import Race
 from distillfarm.controller.search.verification import Ruling
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.study import Bound, Metric, Sla, Verdict

@@ -17,7 +17,7 @@ from distillfarm.controller.hunt import Asked, Ended, Hunt, hunt_on
 from distillfarm.controller.judgement import Judgement
 from distillfarm.controller.lab import ChipsetLab
 from distillfarm.controller.orders import Order, Taken
-from distillfarm.controller.search.race import Measured
+from distillfarm.controller.search.learning import Measured
 from distillfarm.controller.searching import Search, share
 from distillfarm.controller.stages import Stages
 from distillfarm.controller.tools import Tools

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from distillfarm.controller.readings import evidence_of
 from distillfarm.controller.search.arms import arm
-from distillfarm.controller.search.race import Measured
+from distillfarm.controller.search.learning import Measured
 from distillfarm.controller.store.protocol import Store
 from distillfarm.domain.study import Study
 

@@ -14,9 +14,10 @@ from distillfarm.controller.lab import ChipsetLab
 from distillfarm.controller.orders import Order, Taken
 from distillfarm.controller.scoring import guessed, observation
 from distillfarm.controller.search.arms import arm
+from distillfarm.controller.search.learning import Measured
 from distillfarm.controller.search.pursuit import Pursuit
 from distillfarm.controller.search.quantities import joined
-from distillfarm.controller.search.race import Look, Measured, Race
+from distillfarm.controller.search.race import Look, Race
 from distillfarm.domain.study import Spent, StudySpec, Trial
 from distillfarm.domain.variant import Candidate
 from distillfarm.statistics.summary import LaunchValues

@@ -14,7 +14,7 @@ from distillfarm.controller.measuring import Measuring
 from distillfarm.controller.orders import Taken
 from distillfarm.controller.readings import evidence_by_device
 from distillfarm.controller.recollection import recollected
-from distillfarm.controller.search.race import Measured
+from distillfarm.controller.search.learning import Measured
 from distillfarm.controller.telling import LOOK_EVERY_S, Telling
 from distillfarm.controller.tools import Tools
 from distillfarm.domain.errors import NoCapacity

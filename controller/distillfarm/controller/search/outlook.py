@@ -17,10 +17,12 @@ from distillfarm.controller.search.promise import (
     Limited,
     Quantity,
     holds,
+    improvement,
     promise,
     ranked,
 )
-from distillfarm.controller.search.surrogate import Belief
+from distillfarm.controller.search.prospects import LaunchBound, prospects
+from distillfarm.controller.search.surrogate import ODD_SD_LOG, ODD_SHARE, Belief
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.study import Bound, Metric, Sla
 
@@ -75,8 +77,7 @@ class Outlook:
     @cached_property
     def promising(self) -> list[int]:
         """Those whose next launches promise something, those that promise most first."""
-        # Logarithms of what launches tell have a scale of their own.
-        width = 1.0 if self.objective in self.told else float(np.ptp(self._aim.means))
+        width = self._range
         promised = promise(
             self._aim, self._chance, self._order, self._narrowed, _INDIFFERENT * width
         )
@@ -97,6 +98,50 @@ class Outlook:
         likely[ahead <= -_SURELY_WORSE] = 0.0
         likely[list(self.launched)] = 0.0
         return [int(row) for row in np.argsort(-likely, kind="stable") if likely[row] > 0]
+
+    def worth(self, made: Vector, left: int) -> Vector:
+        """[arms]: what each launch of a candidate brings, until it has passed or is given up.
+
+        The expected improvement on the one that has passed, times the chance to pass by the
+        launches that are ``left``, for the launches that this takes; ``made`` [arms] count already.
+        While none has passed, passing at all is worth as much as the objective's whole range. One
+        that was not launched may be unlike what its features tell.
+        """
+        by_host = [
+            Limited(self._quantity(each.metric), each.limit)
+            for each in self.sla.bounds
+            if each.metric not in self.told
+        ]
+        usual = prospects(self._launch_bounds(0.0), made, left, self.first_launches)
+        odd = prospects(self._launch_bounds(ODD_SD_LOG), made, left, self.first_launches)
+        seen = usual.mixed(odd, ODD_SHARE)
+        chance = seen.chance * holds(by_host, len(self.arms))
+        worth: Vector = self._gain() * chance / seen.launches
+        return worth
+
+    def _launch_bounds(self, odd_sd_log: float) -> list[LaunchBound]:
+        """Bounds that launches decide, where all that were not launched are so much less known."""
+        wider = np.full(len(self.arms), odd_sd_log)
+        wider[list(self.launched)] = 0.0
+        found = []
+        for each in self.sla.bounds:
+            if each.metric in self.told:
+                known = self._quantity(each.metric)
+                less = Quantity(known.means, np.hypot(known.sds, wider))
+                limited = Limited(less, self._reach_log(each))
+                found.append(LaunchBound(limited, self.told[each.metric].launch_sd_log))
+        return found
+
+    def _gain(self) -> Vector:
+        """[arms]: the improvement that is expected of each by the objective, bounds aside."""
+        width = self._range
+        if self.passed is None:
+            return improvement(self._aim, float(self._aim.means.max()) + width)
+        best, doubt = self._aim.means[self.passed], self._aim.sds[self.passed]
+        gain = improvement(self._aim, float(best) - _INDIFFERENT * width, float(doubt))
+        gain[gain < _SETTLED * width] = 0.0
+        gain[self.passed] = 0.0
+        return gain
 
     def lead(self, row: int, over: int) -> float:
         """The chance that one is better by the objective than another; launches tell of no more."""
@@ -119,6 +164,11 @@ class Outlook:
         if self.ranking:
             return f"not expected to do better in {self.objective.value} than what was launched"
         return "nothing was launched yet"
+
+    @cached_property
+    def _range(self) -> float:
+        # Logarithms of what launches tell have a scale of their own.
+        return 1.0 if self.objective in self.told else float(np.ptp(self._aim.means))
 
     @cached_property
     def _order(self) -> list[int]:
@@ -151,9 +201,12 @@ class Outlook:
     def _limit(self, bound: Bound) -> float:
         if bound.metric not in self.told:
             return bound.limit
-        told = self.told[bound.metric]
-        reach = max(reachable(bound.limit, told.resolution), bound.limit * 1e-9)
-        return math.log(reach) - self.margin * told.launch_sd_log
+        return self._reach_log(bound) - self.margin * self.told[bound.metric].launch_sd_log
+
+    def _reach_log(self, bound: Bound) -> float:
+        """The largest value that may be told of a launch within the bound."""
+        step = self.told[bound.metric].resolution
+        return math.log(max(reachable(bound.limit, step), bound.limit * 1e-9))
 
     def _quantity(self, metric: Metric) -> Quantity:
         if metric in self.told:

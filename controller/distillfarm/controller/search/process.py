@@ -77,7 +77,8 @@ class Process:
     """Fitted to ``values`` [n] at ``inputs`` that were seen with variances ``noise`` [n].
 
     ``theta`` are the logarithms of its settings; with ``start`` they are searched from there, with
-    ``keep`` they stay what ``start`` says.
+    ``keep`` they stay what ``start`` says. ``odd`` [n] is variance that is each one's own beside
+    what all share.
     """
 
     def __init__(
@@ -88,8 +89,10 @@ class Process:
         start: Vector | None = None,
         *,
         keep: bool = False,
+        odd: Vector | None = None,
     ) -> None:
         self._inputs, self._values, self._noise = inputs, values, noise
+        self._odd = np.zeros(len(values)) if odd is None else odd
         self._parts = _Parts.between(inputs, inputs)
         self.theta = _PRIOR if start is None else start
         self.loss = 0.0
@@ -106,9 +109,11 @@ class Process:
         self._factor = cho_factor(self._covariance(self.theta), lower=True)
         self._weights = cho_solve(self._factor, values)
 
-    def doubting(self, noise: Vector) -> "Process":
-        """The same with so much more variance of what was seen."""
-        doubtful = Process(self._inputs, self._values, self._noise + noise, self.theta, keep=True)
+    def doubting(self, noise: Vector, odd: Vector) -> "Process":
+        """The same with so much more variance of what was seen, and of what is each one's own."""
+        doubtful = Process(
+            self._inputs, self._values, self._noise + noise, self.theta, keep=True, odd=odd
+        )
         doubtful.loss = self.loss
         return doubtful
 
@@ -122,7 +127,7 @@ class Process:
         parts = _Parts.between(inputs, self._inputs)
         own = float(np.exp(self.theta[3]))
         covariance = parts.covariance(self.theta)
-        covariance[seen, np.arange(len(seen))] += own
+        covariance[seen, np.arange(len(seen))] += own + self._odd
         linear, smooth, elsewhere, _, _ = np.exp(self.theta)
         prior = (
             linear * (inputs.points**2).sum(1)
@@ -131,12 +136,13 @@ class Process:
             + _LEVEL
             + own
         )
+        prior[seen] += self._odd
         told = np.einsum("ij,ji->i", covariance, cho_solve(self._factor, covariance.T))
         return covariance @ self._weights, np.maximum(prior - told, _TINY)
 
     def _covariance(self, theta: Vector) -> Matrix:
         own = float(np.exp(theta[3]))
-        return self._parts.covariance(theta) + np.diag(self._noise + own + _TINY)
+        return self._parts.covariance(theta) + np.diag(self._noise + own + self._odd + _TINY)
 
     def _loss(self, theta: Vector) -> tuple[float, Vector]:
         """The negative logarithm of the posterior of ``theta``, with its gradient."""

@@ -50,6 +50,14 @@ def ranked(objective: Vector, chance: Vector, among: Sequence[int]) -> list[int]
     return sorted(among, key=key)
 
 
+def improvement(objective: Quantity, target: float, doubt: float = 0.0) -> Vector:
+    """[n]: by how much each is expected to be below ``target``, known but for a ``doubt``."""
+    sds = np.hypot(np.maximum(objective.sds, 1e-9), doubt)
+    ahead = target - objective.means
+    expected: Vector = ahead * norm.cdf(ahead / sds) + sds * norm.pdf(ahead / sds)
+    return np.maximum(expected, 0.0)
+
+
 def promise(
     objective: Quantity, chance: Vector, order: Sequence[int], narrowed: Vector, indifferent: float
 ) -> Vector:
@@ -64,12 +72,8 @@ def promise(
     worst = float(objective.means.max())
     leader = order[0] if order and chance[order[0]] >= RATHER else None
     target = worst if leader is None else float(objective.means[leader])
-    sds = np.maximum(objective.sds, 1e-9)
-    if leader is not None:
-        sds = np.hypot(sds, objective.sds[leader])
-    ahead = target - indifferent - objective.means
-    expected = ahead * norm.cdf(ahead / sds) + sds * norm.pdf(ahead / sds)
-    promised = chance * expected
+    doubt = 0.0 if leader is None else float(objective.sds[leader])
+    promised = chance * improvement(objective, target - indifferent, doubt)
     if leader is not None:
         second = next((row for row in order[1:] if chance[row] >= RATHER), None)
         fallback = worst if second is None else float(objective.means[second])

@@ -15,8 +15,12 @@ from distillfarm.statistics.summary import LaunchValues
 MOST_IN_VAIN = 3
 """After so many in a row that did not pass only those are verified that are likely to, and nobody
 where nothing limits the launches, or where they are spent."""
-_RACING = 0.5
-"""Of what is left, for every turn of racing; the rest is kept for verifying."""
+_FIRST_TURN, _FIRST_LOOKS = 0.2, 10
+"""Of all launches, for first looks alone, where launches decide a bound; or so many looks where
+that is more, but no more than half of all."""
+_FEW = 3
+"""Where launches are limited a verification begins with so small a part of the first fresh ones:
+that tells already who hardly passes."""
 _FEWEST = 9
 """Launches that pass when all agree."""
 _SAFE, _LAST = 50, 30
@@ -37,11 +41,12 @@ class Step:
 class Pursuit:
     """Spends ``most`` launches on one chipset; 0 is no limit.
 
-    First a turn of racing. Then the leader is verified on each of ``phones``, a few launches at a
-    time, as long as it is worth it by all that is known. Once one has passed, or was dropped, what
-    is left goes on racing for better ones, in the end for those that nobody believes in: beliefs
-    rest on few launches. Without a limit a turn ends when no launch promises more, and so does
-    the pursuit.
+    Where launches are limited and decide a bound, each goes where it is worth most: to a first look
+    at one that may be better than the best that has passed, or to verifying one on each of
+    ``phones``, a few launches at a time. In the end that is for those that nobody believes in:
+    beliefs rest on few launches. Elsewhere it goes by turns: racing, then the leader's
+    verification, then racing for better ones with what is left. Without a limit a turn ends when
+    no launch promises more, and so does the pursuit.
 
     Fresh launches teach the race, but no launch of the race counts for a verdict, and verdicts by
     fresh launches hold however often one looks. ``ask`` changes nothing: what was told decides.
@@ -52,7 +57,8 @@ class Pursuit:
     ) -> None:
         self._race = race
         self._most = most
-        self._first = first_fresh
+        self._by_worth = bool(most) and race.by_launches
+        self._first = max(first_fresh // _FEW, 1) if self._by_worth else first_fresh
         self._most_fresh = most_fresh
         self._phones = phones
         self._fresh: dict[str, Patience] = {}
@@ -63,7 +69,8 @@ class Pursuit:
         once = min(first_fresh * phones, most // 2)
         # Where launches decide no bound any leader passes: all but that is for the race.
         self._last = min(_LAST * phones, most // 2) if race.by_launches else once
-        self._turn = int(_RACING * most) if race.by_launches else most - once
+        few = min(_FIRST_LOOKS * race.first_launches, most // 2)
+        self._turn = max(int(_FIRST_TURN * most), few) if race.by_launches else most - once
         self.delivered = ""
         """The best that has passed; empty while none has."""
         self.verifying = ""
@@ -90,16 +97,40 @@ class Pursuit:
             return self._verify([self.verifying])
         if not self.delivered and self._left <= self._last:
             return self._verify(self._standing(barred, _FEWEST))
+        return self._worthiest(barred) if self._by_worth else self._by_turns(barred)
+
+    def _worthiest(self, barred: Collection[str]) -> Step | None:
+        """A first turn of first looks; then whatever brings most for the launches that it takes.
+
+        That is a first look at several candidates, or fresh launches of one that was looked at,
+        which tell the race as much and count.
+        """
+        if not self._fresh:
+            self._plan(self._turn)
+            if looks := self._race.ask(unseen=True):
+                return Step(tuple(looks), fresh=False)
+        self._plan(self._most)
+        made = {key: patience.made for key, patience in self._fresh.items()}
+        worth = self._race.worthwhile(made, self._left // self._phones)
+        able = self._able(worth, barred)
+        if looks := self._race.first_looks(able):
+            return Step(tuple(looks), fresh=False)
+        if self.delivered:
+            able = [key for key in able if key not in self._unsteady]
+        elif not able and self._in_vain < MOST_IN_VAIN:
+            able = self._standing(barred)
+        return self._verify(able)
+
+    def _by_turns(self, barred: Collection[str]) -> Step | None:
+        """Race, verify the leader, and go on where others are clearly better."""
         begun = self._begun(barred)
         if not begun and (looks := self._racing(self._turn)):
             return Step(tuple(looks), fresh=False)
         leading = begun or self._worth_it(barred)
-        if not leading:
-            until = self._most if self.delivered else self._most - _SAFE * self._phones
-            if looks := self._racing(max(until, self._turn)):
-                return Step(tuple(looks), fresh=False)
-            if not self.delivered and self._in_vain < MOST_IN_VAIN:
-                leading = self._standing(barred)
+        if not leading and self.delivered and (looks := self._racing(self._most)):
+            return Step(tuple(looks), fresh=False)
+        if not leading and not self.delivered and self._in_vain < MOST_IN_VAIN:
+            leading = self._standing(barred)
         return self._verify(leading)
 
     def raced(self, key: str, values: LaunchValues | None, *, steady: bool = True) -> None:
@@ -120,7 +151,7 @@ class Pursuit:
             self._passed(key)
         elif patience.settled:
             self.lost(key)
-        self._turn = self._race.launches + int(_RACING * self._left)
+        self._turn = self._race.launches + self._left // 2
 
     def lost(self, key: str) -> None:
         """It does not pass: it breaks a bound, cannot be decided, or not be measured any more."""
@@ -157,9 +188,8 @@ class Pursuit:
     def _racing(self, until: int) -> Sequence[Look]:
         self._plan(until if self._most else 0)
         looks = self._race.ask()
-        enough = self.delivered and self._left > 2 * _FEWEST * self._phones
-        if not looks and self._most and (enough or not self._race.by_launches):
-            # Those in which nobody believes, while enough is left to verify one.
+        if not looks and self._most and not self._race.by_launches:
+            # Those in which nobody believes: what is left buys nothing else.
             looks = self._race.doubt()
         return looks
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
+
+import numpy as np
 
 from distillfarm.controller.search.arms import Arm
 from distillfarm.controller.search.features import Encoding
-from distillfarm.controller.search.outlook import Outlook, Told
+from distillfarm.controller.search.learning import Learning, Measured
+from distillfarm.controller.search.outlook import Outlook
 from distillfarm.controller.search.quantities import LAUNCHED, values_of
 from distillfarm.controller.search.spread import spread
-from distillfarm.controller.search.surrogate import Known, Surrogate
 from distillfarm.controller.search.verifiable import verifiable_margin
 from distillfarm.domain.study import Metric, Prediction, Sla
 from distillfarm.statistics.summary import LaunchValues
@@ -29,15 +32,6 @@ class Look:
 
     key: str
     launches: int
-
-
-@dataclass(frozen=True)
-class Measured:
-    """All launches of a candidate on a chipset: what a race may learn from elsewhere."""
-
-    chipset: str
-    arm: Arm
-    launches: LaunchValues
 
 
 @dataclass
@@ -67,7 +61,6 @@ class Race:
         most_launches: int,
         most_final_launches: int = 60,
     ) -> None:
-        self._chipset = chipset
         self._sla = sla
         self._objective = objective
         self._first = first_launches
@@ -75,15 +68,14 @@ class Race:
         self._margin = verifiable_margin(most_final_launches)
         self._entries: dict[str, _Entry] = {}
         self._hopeless: dict[str, str] = {}
-        self._elsewhere: tuple[Measured, ...] = ()
-        self._surrogates: dict[Metric, Surrogate] = {}
+        self._learning = Learning(chipset)
         self._outlook: Outlook | None = None
         self._passed = ""
 
     def learn(self, measured: Sequence[Measured]) -> None:
         """All that is known of other chipsets by now, instead of what was handed in before."""
-        self._elsewhere = tuple(each for each in measured if each.chipset != self._chipset)
-        self._forget_pool()
+        self._learning.hear(measured)
+        self._outlook = None
 
     def enter(self, arms: Sequence[Arm]) -> None:
         """Candidates that were built; those that cannot win by what the host knows are skipped."""
@@ -92,15 +84,19 @@ class Race:
                 self._hopeless[arm.key] = reason
             else:
                 self._entries.setdefault(arm.key, _Entry(arm))
-        self._forget_pool()
+        self._changed()
 
-    def ask(self) -> Sequence[Look]:
-        """The next launches, of several candidates at once; none: settled, or all is spent."""
+    def ask(self, *, unseen: bool = False) -> Sequence[Look]:
+        """The next launches, of several candidates at once; none: settled, or all is spent.
+
+        With ``unseen`` only of those that were never launched.
+        """
         racing = self._racing()
         if not racing or self._left <= 0:
             return []
         most = max(_MOST_LAUNCHES, _MOST_LOOKS * self._first)
         promising = self._blind(racing) or self._look().promising
+        most = self._first if unseen else most
         able = [row for row in promising if racing[row].launches + self._first <= most]
         return self._looks(racing, able)
 
@@ -117,7 +113,7 @@ class Race:
         self._outlook = None
         if values is None:
             entry.lost = True
-            self._forget_pool()
+            self._changed()
             return
         entry.launches += len(values.warm_p50_ms)
         for metric in LAUNCHED:
@@ -137,6 +133,27 @@ class Race:
         """Of those, the ones that rather keep every bound."""
         racing = self._racing()
         return [racing[row].arm.key for row in self._look().likely] if racing else []
+
+    def worthwhile(self, made: Mapping[str, int], left: int) -> Sequence[str]:
+        """Those that may be better than the one that has passed, and pass themselves.
+
+        Whose launches bring most comes first, see ``Outlook.worth``; ``made`` are fresh launches so
+        far, ``left`` those that may follow on each phone.
+        """
+        racing = self._racing()
+        if not racing:
+            return []
+        counted = np.array([float(made.get(each.arm.key, 0)) for each in racing])
+        worth = self._look().worth(counted, left)
+        rows = [int(row) for row in np.argsort(-worth, kind="stable") if worth[row] > 0]
+        return [racing[row].arm.key for row in rows]
+
+    def first_looks(self, keys: Sequence[str]) -> Sequence[Look]:
+        """First launches of the foremost of ``keys``, several at once, up to one that had some."""
+        racing = self._racing()
+        rows = {each.arm.key: row for row, each in enumerate(racing)}
+        fresh = takewhile(lambda row: not racing[row].launches, (rows[key] for key in keys))
+        return self._looks(racing, list(fresh))
 
     def lead(self, key: str, over: str) -> float:
         """The chance that a candidate is better by the objective than another, bounds aside."""
@@ -158,7 +175,7 @@ class Race:
     def failed(self, key: str) -> None:
         """This one breaks a bound, or cannot be shown to keep it: it is out of the race."""
         self._entries[key].lost = True
-        self._forget_pool()
+        self._changed()
 
     def skipped(self) -> Mapping[str, str]:
         """Why no device was asked so far, by candidate."""
@@ -171,6 +188,11 @@ class Race:
     def prediction(self, key: str) -> Prediction | None:
         """What was expected of a candidate when it was first asked for."""
         return self._entries[key].prediction if key in self._entries else None
+
+    @property
+    def first_launches(self) -> int:
+        """How many launches a look has."""
+        return self._first
 
     @property
     def by_launches(self) -> bool:
@@ -202,7 +224,7 @@ class Race:
         """Candidates far apart from each other, as long as too few were looked at."""
         seen = [row for row, each in enumerate(racing) if each.launches]
         wanted = min(max(int(_BLIND_SHARE * len(racing)), _FEWEST_BLIND), _MOST_BLIND)
-        if self._surrogate(Metric.WARM_P90).taught:
+        if self._learning.taught(Metric.WARM_P90):
             wanted = (wanted + 1) // 2
         missing = min(wanted, len(racing)) - len(seen)
         if missing <= 0:
@@ -219,7 +241,10 @@ class Race:
             self._outlook = Outlook(
                 [each.arm for each in racing],
                 launched,
-                {each: self._told(each, racing, launched) for each in LAUNCHED if each in wanted},
+                self._learning.told(
+                    [each for each in LAUNCHED if each in wanted],
+                    {row: racing[row].values for row in launched},
+                ),
                 self._sla,
                 self._objective,
                 self._margin,
@@ -228,31 +253,15 @@ class Race:
             )
         return self._outlook
 
-    def _told(self, metric: Metric, racing: Sequence[_Entry], launched: Sequence[int]) -> Told:
-        surrogate = self._surrogate(metric)
-        values = [racing[row].values[metric] for row in launched]
-        beliefs = surrogate.believe(launched, values)
-        return Told(beliefs, surrogate.launch_sd_log, surrogate.resolution)
-
-    def _surrogate(self, metric: Metric) -> Surrogate:
-        if metric not in self._surrogates:
-            elsewhere = [
-                Known(each.chipset, each.arm.features, values_of(metric, each.launches))
-                for each in self._elsewhere
-            ]
-            pool = [each.arm.features for each in self._racing()]
-            self._surrogates[metric] = Surrogate(pool, elsewhere)
-        return self._surrogates[metric]
-
     def _predicted(self, row: int) -> Prediction | None:
         outlook = self._look()
-        learnt = len(outlook.launched) + len(self._elsewhere)
+        learnt = len(outlook.launched) + self._learning.elsewhere
         if not learnt:
             return None
         return Prediction(outlook.told[Metric.WARM_P90].beliefs[row].interval(), learnt)
 
-    def _forget_pool(self) -> None:
-        self._surrogates = {}
+    def _changed(self) -> None:
+        self._learning.over([each.arm.features for each in self._racing()])
         self._outlook = None
 
 

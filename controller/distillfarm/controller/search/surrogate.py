@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from distillfarm.controller.search.features import Encoding, Features
 from distillfarm.controller.search.noise import estimate, launch_sd, resolution
@@ -27,6 +28,9 @@ _FEWEST = 4
 _ROUNDED = 12.0
 _SLOW_SHARE, _SLOW_LOG = 0.07, 0.4
 """Of all launches so many are slower by up to a half for no reason in the candidate."""
+ODD_SHARE, ODD_SD_LOG = 0.05, 0.25
+"""Of all candidates so many are unlike what their features tell, by about so much."""
+_TINY = 1e-300
 _REPEATED = 0.5
 """Of a launch's variance: what has less was launched often enough for its median to be trusted."""
 _GROWN = 1.25
@@ -133,9 +137,10 @@ class Surrogate:
     def _process(
         self, seen: _Seen, expected: Vector, power: float, theta: Vector | None = None
     ) -> Process:
-        """Launches that were hardly repeated count for less, the likelier they were just slow.
+        """What differs from what all others tell of it counts for less.
 
-        That is judged by what all other candidates tell of theirs.
+        Either its launches, hardly repeated, were just slow, or it is unlike its neighbours. Then
+        it is believed what it showed, but says nothing of them.
         """
         logs = np.maximum(seen.logs, math.log(_LEAST))
         slope = np.exp(power * logs)
@@ -148,11 +153,14 @@ class Surrogate:
             keep=theta is not None,
         )
         off, deviation = process.left_out()
-        slow = _SLOW_SHARE / _SLOW_LOG * (off > 0)
-        plain = np.exp(-0.5 * (off / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
-        doubt = slow / (slow + plain)
-        doubt[seen.variances < _REPEATED * self.launch_sd_log**2] = 0.0
-        return process.doubting((doubt * _SLOW_LOG * slope) ** 2)
+        plain = (1 - ODD_SHARE) * norm.pdf(off, scale=deviation) + _TINY
+        odd = ODD_SHARE * norm.pdf(off, scale=np.hypot(deviation, ODD_SD_LOG * slope))
+        slow = _SLOW_SHARE / (_SLOW_LOG * slope) * (off > 0)
+        slow[seen.variances < _REPEATED * self.launch_sd_log**2] = 0.0
+        either = plain + odd + slow
+        return process.doubting(
+            (slow / either * _SLOW_LOG * slope) ** 2, odd / either * (ODD_SD_LOG * slope) ** 2
+        )
 
     def _inputs(self, power: float) -> Inputs:
         warped = _warped(self._told, power)

@@ -50,6 +50,19 @@ def test_a_single_slow_launch_is_doubted_until_it_is_repeated() -> None:
     assert believed.mean_log - truth > 0.8 * math.log(1.5)
 
 
+def test_one_that_is_unlike_its_neighbours_is_believed_what_it_showed_and_moves_nobody() -> None:
+    rows = list(range(0, len(POOL), 2))
+    told = [(true_ms(POOL[row]),) * 2 for row in rows]
+    odd = rows.index(8)
+    usual = Surrogate(POOL).believe(rows, told)
+    told[odd] = (0.6 * true_ms(POOL[8]),) * 2
+    beliefs = Surrogate(POOL).believe(rows, told)
+    showed_log = math.log(0.6 * true_ms(POOL[8]))
+    assert abs(beliefs[8].mean_log - showed_log) < 0.1 * math.log(1 / 0.6)
+    moved = [abs(beliefs[row].mean_log - usual[row].mean_log) for row in range(len(POOL))]
+    assert np.median(moved) < 0.05
+
+
 def test_another_chipset_is_a_witness_for_one_of_which_little_is_known() -> None:
     elsewhere = [Known("other", each, (true_ms(each, 3.0),) * 3) for each in POOL]
     rows = [0, 13, 26]
