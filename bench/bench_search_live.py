@@ -34,7 +34,7 @@ from distillfarm.domain.job import JobRequest, MeasureSpec, Rival
 from distillfarm.domain.measurement import Comparison, Finding, Measurement, Outcome
 from distillfarm.domain.recipe import parse_recipe
 from distillfarm.domain.sla import format_bound, parse_sla
-from distillfarm.domain.study import Budget, Choice, Metric, Sla, Trial
+from distillfarm.domain.study import Budget, Choice, Metric, Sla, StudySpec, Trial
 from distillfarm.domain.variant import Exported
 from distillfarm.statistics.summary import launch_values
 
@@ -44,7 +44,7 @@ CUTS = tuple(f"prune(epochs=1,ratio={ratio})" for ratio in (0.3, 0.5, 0.7))
 RECIPES = (*QUANTISERS, *CUTS, *(f"{cut}+{tail}" for cut in CUTS for tail in QUANTISERS))
 TARGETS = ("onnxruntime", "litert")
 SLA = "accuracy_drop<=3pt, warm_p90<=1ms, cold<=5s, size<=300KB"
-REPEATS, LAUNCHES, FINAL_LAUNCHES, PAIRS = 3, 3, 7, 24
+REPEATS, LAUNCHES, FINAL_LAUNCHES, PAIRS = 3, 3, StudySpec.final_launches, 24
 FINALISTS = 2
 
 
