@@ -1,6 +1,5 @@
 """Two real models on this computer: launched in turn, and measured apart."""
 
-import os
 import subprocess
 import sys
 import time
@@ -22,8 +21,6 @@ pytestmark = pytest.mark.e2e
 
 PAIRS = "10"
 WIDTH = 256
-IMPATIENT = {**os.environ, "DISTILLFARM_AGENT_GATE_PATIENCE_S": "0"}
-"""The farm waits for no quiet: both sides share the noise."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     layers(made / "short.onnx", 2)
     layers(made / "long.onnx", 16)
     with subprocess.Popen(
-        command(made, "up", "--listen", "127.0.0.1:0", "--web-listen", ""), env=IMPATIENT
+        command(made, "up", "--listen", "127.0.0.1:0", "--web-listen", "")
     ) as farm:
         deadline_s = time.monotonic() + 120
         while running_farm(made / "state") is None:
