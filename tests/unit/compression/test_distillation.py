@@ -120,6 +120,7 @@ def test_what_no_label_tells_is_learned_from_samples_without_labels(
     assert right["with"] > 0.9
 
 
+@pytest.mark.slow
 def test_attention_maps_come_closer_when_they_are_compared(
     problems: Callable[[str], tiny_models.Problem], tmp_path: Path
 ) -> None:
@@ -137,6 +138,7 @@ def test_attention_maps_come_closer_when_they_are_compared(
     assert "2 attention maps" in workspace.notes[0]
 
 
+@pytest.mark.slow
 def test_hidden_states_come_closer_when_they_are_compared(
     problems: Callable[[str], tiny_models.Problem], tmp_path: Path
 ) -> None:
@@ -144,8 +146,8 @@ def test_hidden_states_come_closer_when_they_are_compared(
     teacher, batch = student(problem.model.path).module, batch_of(problem, 200)
     apart = []
     for name, text in {
-        "soft": "distill(width=0.5,epochs=40)",
-        "features": "distill(width=0.5,epochs=40,features=10)",
+        "soft": "distill(width=0.5,epochs=20)",
+        "features": "distill(width=0.5,epochs=20,features=10)",
     }.items():
         workspace = problem.workspace(tmp_path / name)
         made = student(distilled(workspace, problem, text).path)
@@ -154,6 +156,7 @@ def test_hidden_states_come_closer_when_they_are_compared(
     assert "hidden states" in workspace.notes[0]
 
 
+@pytest.mark.slow
 def test_a_teacher_that_is_a_file_is_seen_from_outside_alone(
     problems: Callable[[str], tiny_models.Problem],
     tmp_path: Path,

@@ -79,7 +79,7 @@ def test_attention_projections_dense_layers_and_embeddings_are_factorised(
     encoder_problem: tiny_models.Problem, tmp_path: Path
 ) -> None:
     made, module, workspace = tiny_models.passed(
-        encoder_problem, "low_rank(energy=0.8)", tmp_path / "w"
+        encoder_problem, "low_rank(energy=0.8,epochs=8)", tmp_path / "w"
     )
     pairs = {
         name: each[1].in_features
@@ -102,7 +102,7 @@ def test_a_shared_layer_is_factorised_once_and_tied_weights_stay_tied(
     bert_problem: tiny_models.Problem, tmp_path: Path
 ) -> None:
     made, module, workspace = tiny_models.passed(
-        bert_problem, "low_rank(energy=0.8)", tmp_path / "w"
+        bert_problem, "low_rank(energy=0.8,epochs=8)", tmp_path / "w"
     )
     assert isinstance(module.get_submodule("attention.query"), nn.Sequential)
     assert module.get_parameter("across.weight") is module.get_parameter("up.weight")

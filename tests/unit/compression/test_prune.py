@@ -29,7 +29,7 @@ def test_channels_behind_residuals_depthwise_and_flattening_go_together(
     residual_problem: tiny_models.Problem, tmp_path: Path
 ) -> None:
     made, module, workspace = tiny_models.passed(
-        residual_problem, "prune(ratio=0.5)", tmp_path / "w"
+        residual_problem, "prune(ratio=0.5,epochs=8)", tmp_path / "w"
     )
     shapes = {name: tuple(each.shape) for name, each in module.named_parameters()}
     assert shapes["stem.weight"][0] == shapes["project.0.weight"][0] == 8
@@ -47,7 +47,7 @@ def test_heads_and_feed_forward_widths_of_pytorchs_own_encoder_go(
     encoder_problem: tiny_models.Problem, tmp_path: Path
 ) -> None:
     made, module, workspace = tiny_models.passed(
-        encoder_problem, "prune(ratio=0.5)", tmp_path / "w"
+        encoder_problem, "prune(ratio=0.5,epochs=8)", tmp_path / "w"
     )
     attention = layer(module, "layers.layers.0.self_attn")
     assert vars(attention)["heads"] == 2
@@ -79,7 +79,9 @@ def test_heads_go_from_a_users_attention_which_keeps_their_width_too(
 
 def test_a_normalisation_over_channels_keeps_them(tmp_path: Path) -> None:
     problem = tiny_models.users("Concatenating", "image", tmp_path / "problem")
-    made, module, workspace = tiny_models.passed(problem, "prune(ratio=0.4)", tmp_path / "w")
+    made, module, workspace = tiny_models.passed(
+        problem, "prune(ratio=0.4,epochs=8)", tmp_path / "w"
+    )
     assert module.get_parameter("merge.weight").shape == (32, 24, 3, 3)
     assert any(
         "depends on all of its channels" in each and "merge" in each for each in workspace.notes
@@ -89,7 +91,9 @@ def test_a_normalisation_over_channels_keeps_them(tmp_path: Path) -> None:
 
 def test_recurrent_layers_are_named_and_the_rest_is_pruned(tmp_path: Path) -> None:
     problem = tiny_models.users("Recurrent", "sequence", tmp_path / "problem")
-    made, module, workspace = tiny_models.passed(problem, "prune(ratio=0.5)", tmp_path / "w")
+    made, module, workspace = tiny_models.passed(
+        problem, "prune(ratio=0.5,epochs=8)", tmp_path / "w"
+    )
     assert layer(module, "middle").weight.shape == (16, 16)
     (line,) = [each for each in workspace.notes if "recurrent" in each]
     assert line.endswith("distil to a smaller one: cell, widen.2")

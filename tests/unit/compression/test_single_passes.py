@@ -73,6 +73,7 @@ def test_a_recurrent_net_that_quantisation_destroyed_is_caught_by_name(
         gated(trap, source, "int8_static", tmp_path / "pass")
 
 
+@pytest.mark.slow
 def test_a_quantiser_that_finds_nothing_to_quantise_is_caught_by_name(tmp_path: Path) -> None:
     # ONNX Runtime quantises no GRU: it would write the file anew, say nothing and end well.
     problem = tiny_models.trained("sequence", tmp_path / "problem")
@@ -214,10 +215,11 @@ def test_pruning_what_has_no_prunable_layer_is_refused(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_an_attention_encoder_can_be_pruned_and_quantised(tmp_path: Path) -> None:
     problem = tiny_models.trained("tokens", tmp_path / "problem")
     source = tasks.ModelFile(str(problem.model.path), problem.model.format)
-    pruned = gated(problem, source, "prune(ratio=0.5)", tmp_path / "prune")
+    pruned = gated(problem, source, "prune(ratio=0.5,epochs=8)", tmp_path / "prune")
     model = WorkingModel(Path(pruned.model.path), ModelFormat.TORCH_MODULE)
     smaller = dataclasses.replace(problem, model=model)
     file = exported(smaller, tmp_path / "export", "litert")

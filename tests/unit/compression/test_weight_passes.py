@@ -26,6 +26,8 @@ from distillfarm.domain.hardware import parse_target
 from distillfarm.domain.model import ModelFormat, Signature, TensorSpec
 from distillfarm.domain.recipe import parse_recipe
 
+pytestmark = pytest.mark.slow
+
 ADD_FACTORY = b"""
 import torch
 
@@ -143,7 +145,7 @@ def test_zeros_reach_their_ratio_and_the_exported_file_as_a_smaller_package(
     image: tiny_models.Problem, make: Maker, tmp_path: Path
 ) -> None:
     before = unchanged(image, tmp_path / "before")
-    sparse, notes = make(image, "sparsify(ratio=0.9)", "onnxruntime")
+    sparse, notes = make(image, "sparsify(ratio=0.9,epochs=12)", "onnxruntime")
     weights = weights_of(sparse)
     zeros = sum(int((each == 0).sum()) for each in weights) / sum(each.size for each in weights)
     assert zeros == pytest.approx(0.9, abs=0.01)
@@ -153,7 +155,7 @@ def test_zeros_reach_their_ratio_and_the_exported_file_as_a_smaller_package(
 
 
 def test_zeros_within_each_layer(sequence: tiny_models.Problem, make: Maker) -> None:
-    sparse, notes = make(sequence, "sparsify(ratio=0.6,scope=layer)", "onnxruntime")
+    sparse, notes = make(sequence, "sparsify(ratio=0.6,scope=layer,epochs=6)", "onnxruntime")
     shares = [float(np.mean(each == 0)) for each in weights_of(sparse)]
     assert shares
     assert all(share == pytest.approx(0.6, abs=0.02) for share in shares)
@@ -165,7 +167,7 @@ def test_clusters_survive_export_although_it_folds_batch_norms(
     image: tiny_models.Problem, make: Maker, tmp_path: Path
 ) -> None:
     before = unchanged(image, tmp_path / "before")
-    clustered, notes = make(image, "cluster(bits=3)", "onnxruntime")
+    clustered, notes = make(image, "cluster(bits=3,epochs=6)", "onnxruntime")
     assert all(len(np.unique(each)) <= 2**3 for each in weights_of(clustered))
     assert packed_bytes(clustered.path) < 0.3 * packed_bytes(before.path)
     assert accuracy(clustered, image) > 0.9
@@ -173,7 +175,7 @@ def test_clusters_survive_export_although_it_folds_batch_norms(
 
 
 def test_clusters_keep_zeros(image: tiny_models.Problem, make: Maker) -> None:
-    both, _ = make(image, "sparsify(ratio=0.8)+cluster(bits=4)", "onnxruntime")
+    both, _ = make(image, "sparsify(ratio=0.8,epochs=6)+cluster(bits=4,epochs=4)", "onnxruntime")
     weights = weights_of(both)
     zeros = sum(int((each == 0).sum()) for each in weights) / sum(each.size for each in weights)
     assert zeros == pytest.approx(0.8, abs=0.02)
