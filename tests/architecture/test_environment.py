@@ -46,6 +46,7 @@ def test_pip_check_complains_about_the_converter_and_nothing_else() -> None:
     assert len(complaints) == len(KNOWN), run.stdout
 
 
+@pytest.mark.slow
 def test_the_converter_works_without_what_pip_misses() -> None:
     code = "import litert_torch, sys; assert 'xdsl' not in sys.modules; litert_torch.convert"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

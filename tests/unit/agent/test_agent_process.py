@@ -34,6 +34,8 @@ from distillfarm.domain.job import Lease, Rival
 from distillfarm.domain.measurement import Outcome, Stop
 from distillfarm.wire.blobs import LocalBlobs
 
+pytestmark = pytest.mark.slow
+
 AGENT = """
 import asyncio, signal, sys
 from distillfarm.agent.main import run

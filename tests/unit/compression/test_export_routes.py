@@ -28,6 +28,7 @@ def exported(
     return WorkingModel(path, exporter.format), workspace.notes
 
 
+@pytest.mark.slow
 def test_a_batch_that_must_be_fixed_is_fixed(tmp_path: Path) -> None:
     problem = export_models.made("FakeQuantised", tmp_path / "p")
     model, notes = exported(problem, "onnxruntime", tmp_path / "w")
@@ -35,6 +36,7 @@ def test_a_batch_that_must_be_fixed_is_fixed(tmp_path: Path) -> None:
     assert open_model(model, 1).signature.inputs[0].shape == (1, export_models.WIDTH)
 
 
+@pytest.mark.slow
 def test_what_torch_export_cannot_write_goes_through_torchscript(tmp_path: Path) -> None:
     problem = export_models.made("Prototypes", tmp_path / "p")
     model, notes = exported(problem, "onnxruntime", tmp_path / "w")
@@ -43,6 +45,7 @@ def test_what_torch_export_cannot_write_goes_through_torchscript(tmp_path: Path)
     assert max_abs_error(model, problem.model, problem.workspace(tmp_path / "v")) < 1e-4
 
 
+@pytest.mark.slow
 def test_an_operator_that_no_route_knows_is_named_for_each(tmp_path: Path) -> None:
     problem = export_models.made("Kth", tmp_path / "p")
     with pytest.raises(ExportRefused) as refused:
@@ -143,6 +146,7 @@ def test_inputs_swapped_in_a_file_are_caught(tmp_path: Path) -> None:
         max_abs_error(swapped, problem.model, problem.workspace(tmp_path / "v"))
 
 
+@pytest.mark.slow
 def test_onnx_notes_tell_the_optimisation_and_how_the_file_is_run(
     tmp_path: Path, image_problem: tiny_models.Problem
 ) -> None:

@@ -20,6 +20,9 @@ from hostile_tasks import Look
 
 from distillfarm.domain.errors import ModelRejected
 
+# Each file is read in a process of its own, which loads a framework.
+pytestmark = pytest.mark.slow
+
 
 def test_the_payload_would_be_noticed(bomb: object, workplace: Path) -> None:
     """The proof of the proofs: unpickled without care, the bomb leaves its mark and its code."""

@@ -20,6 +20,9 @@ from distillfarm.domain.errors import InvalidRequest, MissingExtra, ModelRejecte
 from distillfarm.domain.model import ModelFormat, TensorSpec
 from distillfarm.sandbox import Limits
 
+# Each file is read in a process of its own, which loads a framework.
+pytestmark = pytest.mark.slow
+
 LIMITS = Limits(wall_s=120)
 EXPECTED = {
     "onnx": ModelFormat.ONNX,
