@@ -19,7 +19,9 @@ def main() -> None:
     arguments = parser.parse_args()
     kinds = list(IDENTITIES)
     names = arguments.identity or [kinds[each % len(kinds)] for each in range(arguments.phones)]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for end in (signal.SIGINT, signal.SIGTERM):
+        # A shell has programs that it starts in the background ignore the first.
+        signal.signal(end, signal.default_int_handler)
     try:
         with lab(names) as started:
             _say(f"export ANDROID_ADB_SERVER_PORT={started.server_port}")

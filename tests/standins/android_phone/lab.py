@@ -18,7 +18,7 @@ from android_phone.needs import NoPhone
 from android_phone.phone import Phone
 from android_phone.root import ready_root
 
-_START_S = 20.0
+_START_S = 40.0
 _POLL_S = 0.05
 # The server hangs on a pipe of ours: it ends when we do, however that happens.
 _SERVER = 'adb -P "$1" nodaemon server >/dev/null 2>&1 & read -r _; kill -9 $!; wait'
