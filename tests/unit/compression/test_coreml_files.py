@@ -1,9 +1,10 @@
 """What Core ML files hold after export and after each pass, read from the files themselves."""
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import export_models
 import numpy as np
@@ -11,7 +12,6 @@ import pytest
 import tiny_models
 
 from distillfarm.compression import coreml_models, registry, torch_models
-from distillfarm.compression.passes import coreml_files
 from distillfarm.compression.protocols import (
     ExportRefused,
     PassRefused,
@@ -28,6 +28,11 @@ pytestmark = pytest.mark.slow
 Compress = Callable[[Path, Path, Workspace], None]
 
 
+def files() -> Any:
+    """What is tested; it loads coremltools, which takes longer than to collect all other tests."""
+    return importlib.import_module("distillfarm.compression.passes.coreml_files")
+
+
 def exported(problem: tiny_models.Problem, folder: Path) -> tuple[WorkingModel, list[str]]:
     """The package and the exporter's notes."""
     target, workspace = parse_target("coreml"), problem.workspace(folder)
@@ -38,7 +43,8 @@ def exported(problem: tiny_models.Problem, folder: Path) -> tuple[WorkingModel, 
 def weights(path: Path, folder: Path) -> dict[str, np.ndarray]:
     """The weights as the program computes with them."""
     folder.mkdir()
-    return coreml_files._weights(coreml_models.load(path, folder))
+    found: dict[str, np.ndarray] = files()._weights(coreml_models.load(path, folder))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +92,7 @@ def test_tables_and_masks_come_along_to_a_later_system(tmp_path: Path) -> None:
     model, _ = exported(problem, tmp_path / "w")
     workspace = problem.workspace(tmp_path / "later")
     later = workspace.folder / "later.tar"
-    coreml_files.deployed(model.path, later, workspace, 18)
+    files().deployed(model.path, later, workspace, 18)
     found = coreml_models.census(later)
     assert found["constexpr_sparse_to_dense"] == found["constexpr_lut_to_dense"] == 1
     before, after = weights(model.path, tmp_path / "before"), weights(later, tmp_path / "after")
@@ -106,9 +112,12 @@ class Expected:
 @pytest.mark.parametrize(
     ("compress", "expected"),
     [
-        (coreml_files.int8_weights, Expected("constexpr_affine_dequantize", 0.45, 0.02, 7)),
         (
-            partial(coreml_files.int4_weights, block=32),
+            lambda *given: files().int8_weights(*given),
+            Expected("constexpr_affine_dequantize", 0.45, 0.02, 7),
+        ),
+        (
+            lambda *given: files().int4_weights(*given, block=32),
             Expected("constexpr_blockwise_shift_scale", 0.4, 0.2, 9),
         ),
     ],
@@ -131,7 +140,7 @@ def test_weights_shrink_and_the_furthest_off_is_noted(
     folder.mkdir()
     version = coreml_models.load(made, folder).get_spec().specificationVersion
     assert version == expected.version
-    errors = coreml_files._errors(
+    errors = files()._errors(
         weights(image.path, tmp_path / "before"), weights(made, tmp_path / "after")
     )
     assert 0 < max(errors.values()) < expected.error
@@ -145,7 +154,7 @@ def test_fp16_refuses_weights_that_it_cannot_hold(tmp_path: Path) -> None:
     source, _ = exported(problem, tmp_path / "w")
     workspace = problem.workspace(tmp_path / "half")
     with pytest.raises(PassRefused, match="beyond 65,504"):
-        coreml_files.float16(source.path, workspace.folder / "half.tar", workspace)
+        files().float16(source.path, workspace.folder / "half.tar", workspace)
 
 
 def test_a_deployment_target_is_raised_and_never_lowered(
@@ -159,7 +168,7 @@ def test_a_deployment_target_is_raised_and_never_lowered(
     folder.mkdir()
     assert coreml_models.load(later.path, folder).get_spec().specificationVersion == 9
     with pytest.raises(PassRefused, match="needs iOS18 already"):
-        coreml_files.deployed(later.path, workspace.folder / "back.tar", workspace, 17)
+        files().deployed(later.path, workspace.folder / "back.tar", workspace, 17)
 
 
 def test_a_name_that_core_ml_cannot_hold_is_refused(tmp_path: Path) -> None:
