@@ -1,4 +1,4 @@
-"""Two of these run at a time, so that this computer is never quiet: no agent waits until it is."""
+"""What these start keeps this computer busy: no agent waits until it is quiet."""
 
 import os
 
