@@ -1,4 +1,4 @@
-"""Racing and verifying in turns within one budget of launches, until nothing better is in sight.
+"""Racing and verifying within one budget of launches, until nothing better is in sight.
 
 All rules on who is launched next, and whether to race or to verify, stand here: a study's chipsets
 and the replay on recorded devices ask the same ``Pursuit``.
