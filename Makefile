@@ -94,10 +94,9 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # hatchling and setuptools (for antlr4, which executorch needs and which has no wheel) come first so
-# that every build uses the pinned ones instead of fetching its own;
-# The byte code is written here, by every core: a sandboxed process may write no files there, and
-# without it spends 24 s instead of 8 on importing TensorFlow. Some files are templates, or for a
-# later Python; those do not compile.
+# that every build uses the pinned ones instead of fetching its own. The byte code is written at
+# the end, by every core at once: a sandboxed process may write none, and would compile what it
+# imports at every start. Some files are templates, or for a later Python; those do not compile.
 define INSTALL
 	@echo "Setting up $(VENV) with distillfarm[$(1)]; the first time takes minutes"
 	@date +%s > $(VENV)/.begun

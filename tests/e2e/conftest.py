@@ -1,5 +1,12 @@
 """What these start keeps this computer busy: no agent waits until it is quiet."""
 
-import os
+from collections.abc import Iterator
 
-os.environ.setdefault("DISTILLFARM_AGENT_GATE_PATIENCE_S", "0")
+import pytest
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _impatient() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISTILLFARM_AGENT_GATE_PATIENCE_S", "0")
+        yield

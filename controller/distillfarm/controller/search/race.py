@@ -94,9 +94,8 @@ class Race:
         racing = self._racing()
         if not racing or self._left <= 0:
             return []
-        most = max(_MOST_LAUNCHES, _MOST_LOOKS * self._first)
+        most = self._first if unseen else max(_MOST_LAUNCHES, _MOST_LOOKS * self._first)
         promising = self._blind(racing) or self._look().promising
-        most = self._first if unseen else most
         able = [row for row in promising if racing[row].launches + self._first <= most]
         return self._looks(racing, able)
 
@@ -150,14 +149,13 @@ class Race:
 
     def first_looks(self, keys: Sequence[str]) -> Sequence[Look]:
         """First launches of the foremost of ``keys``, several at once, up to one that had some."""
-        racing = self._racing()
-        rows = {each.arm.key: row for row, each in enumerate(racing)}
+        racing, rows = self._racing(), self._rows()
         fresh = takewhile(lambda row: not racing[row].launches, (rows[key] for key in keys))
         return self._looks(racing, list(fresh))
 
     def lead(self, key: str, over: str) -> float:
         """The chance that a candidate is better by the objective than another, bounds aside."""
-        rows = {each.arm.key: row for row, each in enumerate(self._racing())}
+        rows = self._rows()
         return self._look().lead(rows[key], rows[over])
 
     def plan(self, most_launches: int, most_final_launches: int) -> None:
@@ -220,6 +218,9 @@ class Race:
     def _racing(self) -> list[_Entry]:
         return [each for each in self._entries.values() if not each.lost]
 
+    def _rows(self) -> Mapping[str, int]:
+        return {each.arm.key: row for row, each in enumerate(self._racing())}
+
     def _blind(self, racing: Sequence[_Entry]) -> list[int]:
         """Candidates far apart from each other, as long as too few were looked at."""
         seen = [row for row, each in enumerate(racing) if each.launches]
@@ -249,7 +250,7 @@ class Race:
                 self._objective,
                 self._margin,
                 self._first,
-                next((r for r, each in enumerate(racing) if each.arm.key == self._passed), None),
+                self._rows().get(self._passed),
             )
         return self._outlook
 
