@@ -78,8 +78,7 @@ def test_what_is_delivered_keeps_the_bound_and_is_near_the_best() -> None:
         found_ms.append(latency_ms[delivered])
         launches.append(made.launches)
     assert np.mean(found_ms) >= 0.87 * LIMIT_MS
-    # More only where nothing had passed by then: what has begun is finished.
-    assert sum(each > 100 for each in launches) <= 1
+    assert max(launches) <= 100
 
 
 @pytest.fixture(name="hidden", scope="module")
@@ -104,7 +103,7 @@ def test_it_goes_on_after_a_pass_and_delivers_the_better_one(hidden: list[Course
 
 
 def test_what_is_left_is_spent_on_those_in_which_nobody_believes(hidden: list[Course]) -> None:
-    assert sum(each.pursuit.delivered == HIDDEN for each in hidden) >= 0.5 * len(hidden)
+    assert sum(each.pursuit.delivered == HIDDEN for each in hidden) >= 0.75 * len(hidden)
 
 
 def test_where_all_are_raced_a_pass_of_the_leader_ends_it() -> None:
