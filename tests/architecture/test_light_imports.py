@@ -17,6 +17,7 @@ HEAVY = (
     "onnx",
     "onnxruntime",
     "litert_torch",
+    "scipy.stats",
 )
 
 LIGHT = [

@@ -13,16 +13,23 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.interval import UNBOUNDED, Interval
+from distillfarm.statistics.distributions import (
+    NORMAL_MAD,
+    fair_cdf,
+    fair_quantile,
+    median_absolute_deviation,
+    normal_quantile,
+    student_quantile,
+)
 
 CONFIDENCE = 0.95
 
 # Five launches' range covers 93.75 %; that is taken for 95 %, and said.
 _RANGE_SHORTFALL = 0.0125
-_INDEPENDENT = float(stats.norm.ppf(0.8))
+_INDEPENDENT = normal_quantile(0.8)
 _MOST_CORRELATED = 0.9
 _SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 # Croux and Rousseeuw, "Time-efficient algorithms for two highly robust estimators of scale",
@@ -85,16 +92,16 @@ def robust_variation(values: Sequence[float]) -> float:
         return 0.0
     few = sample.size - 2 < len(_MAD_FACTORS)
     factor = _MAD_FACTORS[sample.size - 2] if few else sample.size / (sample.size - 0.8)
-    deviation = stats.median_abs_deviation(sample, scale="normal")
+    deviation = median_absolute_deviation(sample) / NORMAL_MAD
     return float(factor * deviation / np.median(sample))
 
 
 @lru_cache(maxsize=1024)
 def _depth(count: int, confidence: float) -> tuple[int, float]:
     """Which value from either end is the outer neighbour, and the weight of the inner one."""
-    depth = max(int(stats.binom.ppf((1 - confidence) / 2, count, 0.5)), 1)
+    depth = max(fair_quantile((1 - confidence) / 2, count), 1)
     # An interval from the k-th value to the k-th last misses where fewer than k lie on one side.
-    covers, inner = (1 - 2 * stats.binom.cdf(k - 1, count, 0.5) for k in (depth, depth + 1))
+    covers, inner = 1 - 2 * fair_cdf([depth - 1, depth], count)
     share = (covers - confidence) / (covers - inner)
     return depth, float((count - depth) * share / (depth + (count - 2 * depth) * share))
 
@@ -139,5 +146,6 @@ def _stretch(values: NDArray[np.float64], ordered: NDArray[np.float64]) -> float
 def _lognormal(ordered: NDArray[np.float64], confidence: float) -> tuple[float, float]:
     """Student's t on the logarithms."""
     logs = np.log(ordered)
-    margin = stats.t.ppf((1 + confidence) / 2, logs.size - 1) * stats.sem(logs)
+    error = logs.std(ddof=1) / math.sqrt(logs.size)
+    margin = error * float(student_quantile((1 + confidence) / 2, logs.size - 1))
     return float(np.exp(logs.mean() - margin)), float(np.exp(logs.mean() + margin))

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import Platform, Target
 from distillfarm.domain.job import Mode
 from distillfarm.domain.measurement import Launch, Measurement, Peak, Summary
 from distillfarm.statistics.classes import DeviceClass, device_class
+from distillfarm.statistics.distributions import median_absolute_deviation
 from distillfarm.statistics.drift import drift, sustained
 from distillfarm.statistics.intervals import over_launches, robust_variation
 from distillfarm.statistics.modes import peaks
@@ -113,7 +113,7 @@ def summarise_launches(
         warm_p50_ms=over_launches(values.warm_p50_ms),
         warm_p90_ms=over_launches(values.warm_p90_ms),
         warm_p99_ms=over_launches(values.warm_p99_ms),
-        warm_mad_ms=float(stats.median_abs_deviation(samples)) / _NS_PER_MS,
+        warm_mad_ms=median_absolute_deviation(samples) / _NS_PER_MS,
         peak_memory_bytes=over_launches(values.peak_memory_bytes),
         launch_cv=variation,
         stable=not instability,

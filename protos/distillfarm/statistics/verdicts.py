@@ -14,16 +14,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.study import Verdict
+from distillfarm.statistics.distributions import normal_quantile
 
 FALSE_PASS = 0.01
 FALSE_FAIL = 0.02
 
 _MOST_MORE = 1000
-_NORMAL_95 = stats.norm.ppf(0.975)
+_NORMAL_95 = normal_quantile(0.975)
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,10 @@ def judge_interval(
         false_pass: 0..1.
         false_fail: 0..1.
     """
-    upwards = (interval.high - interval.value) * stats.norm.isf(false_pass) / _NORMAL_95
+    upwards = (interval.high - interval.value) * normal_quantile(1 - false_pass) / _NORMAL_95
     if interval.value + upwards <= limit:
         return Verdict.PASS
-    downwards = (interval.value - interval.low) * stats.norm.isf(false_fail) / _NORMAL_95
+    downwards = (interval.value - interval.low) * normal_quantile(1 - false_fail) / _NORMAL_95
     if interval.value - downwards > limit:
         return Verdict.FAIL
     return Verdict.INCONCLUSIVE

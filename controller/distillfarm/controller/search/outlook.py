@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import t
 
 from distillfarm.controller.search.arms import Arm
 from distillfarm.controller.search.noise import reachable
@@ -25,6 +24,7 @@ from distillfarm.controller.search.prospects import LaunchBound, prospects
 from distillfarm.controller.search.surrogate import ODD_SD_LOG, ODD_SHARE, Belief
 from distillfarm.domain.interval import Interval
 from distillfarm.domain.study import Bound, Metric, Sla
+from distillfarm.statistics.distributions import student_cdf
 
 _INDIFFERENT = 0.003
 """Of the objective's range: a smaller improvement is not looked for."""
@@ -94,7 +94,7 @@ class Outlook:
         if leader is None:
             return []
         ahead = (self._aim.means[leader] - self._aim.means) / np.maximum(self._aim.sds, 1e-9)
-        likely = self._chance * t.cdf(ahead, FREEDOM)
+        likely = self._chance * student_cdf(ahead, FREEDOM)
         likely[ahead <= -_SURELY_WORSE] = 0.0
         likely[list(self.launched)] = 0.0
         return [int(row) for row in np.argsort(-likely, kind="stable") if likely[row] > 0]
@@ -149,7 +149,7 @@ class Outlook:
         if self.objective not in self.told:
             return 0.5 + 0.5 * float(np.sign(ahead))
         doubt = math.hypot(self._aim.sds[over], self._aim.sds[row])
-        return float(t.cdf(ahead / max(doubt, 1e-9), FREEDOM))
+        return float(student_cdf(ahead / max(doubt, 1e-9), FREEDOM))
 
     def hindrance(self, row: int) -> str:
         """Why a candidate is not worth a launch, in words."""

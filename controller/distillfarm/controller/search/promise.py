@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, t
 
 from distillfarm.controller.search.process import Vector
+from distillfarm.statistics.distributions import normal_cdf, normal_density, student_cdf
 
 FREEDOM = 5
 """Degrees of freedom of Student's t: what learnt from few is surer than it should be."""
@@ -35,7 +35,7 @@ def holds(bounds: Sequence[Limited], count: int) -> Vector:
     chance = np.ones(count)
     for each in bounds:
         sds = np.maximum(each.quantity.sds, 1e-9)
-        chance *= t.cdf((each.limit - each.quantity.means) / sds, FREEDOM)
+        chance *= student_cdf((each.limit - each.quantity.means) / sds, FREEDOM)
     return chance
 
 
@@ -54,7 +54,7 @@ def improvement(objective: Quantity, target: float, doubt: float = 0.0) -> Vecto
     """[n]: by how much each is expected to be below ``target``, known but for a ``doubt``."""
     sds = np.hypot(np.maximum(objective.sds, 1e-9), doubt)
     ahead = target - objective.means
-    expected: Vector = ahead * norm.cdf(ahead / sds) + sds * norm.pdf(ahead / sds)
+    expected: Vector = ahead * normal_cdf(ahead / sds) + sds * normal_density(ahead / sds)
     return np.maximum(expected, 0.0)
 
 

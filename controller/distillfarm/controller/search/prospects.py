@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, t
 
 from distillfarm.controller.search.process import Matrix, Vector
 from distillfarm.controller.search.promise import FREEDOM, Limited
 from distillfarm.controller.search.verifiable import launches_to_pass
+from distillfarm.statistics.distributions import normal_cdf, student_quantile
 
 _EDGES = np.linspace(0.02, 0.98, 25)
-_PLACES = t.ppf((_EDGES[1:] + _EDGES[:-1]) / 2, FREEDOM)
+_PLACES = student_quantile((_EDGES[1:] + _EDGES[:-1]) / 2, FREEDOM)
 """What is believed of a candidate stands for itself at these; the outermost counts as the rest."""
 _CLEAR = 4.0
 """Squared: of standard deviations of the median beyond a bound, when a candidate is given up."""
@@ -57,7 +57,7 @@ def prospects(bounds: Sequence[LaunchBound], made: Vector, left: int, first: int
         belief = each.limited.quantity
         medians: Matrix = belief.means[:, None] + belief.sds[:, None] * _PLACES
         reserve = (each.limited.limit - medians) / each.launch_sd_log
-        needed = np.maximum(launches_to_pass(norm.cdf(reserve)) - made[:, None], first)
+        needed = np.maximum(launches_to_pass(normal_cdf(reserve)) - made[:, None], first)
         passes = needed <= left
         vain = np.clip(_CLEAR / np.maximum(reserve**2, 1e-9), first, max(left, first))
         chance = chance * passes.mean(axis=1)

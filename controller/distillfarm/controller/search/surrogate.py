@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from distillfarm.controller.search.features import Encoding, Features
 from distillfarm.controller.search.noise import estimate, launch_sd, resolution
 from distillfarm.controller.search.process import Inputs, Matrix, Process, Vector
 from distillfarm.domain.interval import UNBOUNDED, Interval
+from distillfarm.statistics.distributions import normal_density
 
 _POWERS = (0.0, 0.5, 1.0)
 """What is smooth in the features: the logarithm, the square root, or the quantity itself.
@@ -153,8 +153,8 @@ class Surrogate:
             keep=theta is not None,
         )
         off, deviation = process.left_out()
-        plain = (1 - ODD_SHARE) * norm.pdf(off, scale=deviation) + _TINY
-        odd = ODD_SHARE * norm.pdf(off, scale=np.hypot(deviation, ODD_SD_LOG * slope))
+        plain = (1 - ODD_SHARE) * normal_density(off, deviation) + _TINY
+        odd = ODD_SHARE * normal_density(off, np.hypot(deviation, ODD_SD_LOG * slope))
         slow = _SLOW_SHARE / (_SLOW_LOG * slope) * (off > 0)
         slow[seen.variances < _REPEATED * self.launch_sd_log**2] = 0.0
         either = plain + odd + slow

@@ -8,9 +8,9 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import norm
 
 from distillfarm.controller.search.process import Vector
+from distillfarm.statistics.distributions import normal_quantile
 from distillfarm.statistics.verdicts import FALSE_PASS
 
 _TYPICAL = 0.8
@@ -25,7 +25,7 @@ def verifiable_margin(launches: int) -> float:
     """In standard deviations of a launch, from the median to the bound."""
     count = np.full(len(_SHARES), max(_TYPICAL * launches, 1.0))
     enough = _SHARES[_growth(_SHARES) >= _evidence(count) / count]
-    return float(norm.ppf(enough[0] if len(enough) else _SHARES[-1]))
+    return normal_quantile(enough[0] if len(enough) else _SHARES[-1])
 
 
 def launches_to_pass(shares: Vector) -> Vector:
