@@ -1,11 +1,12 @@
 """The search on devices of which every candidate's latency is known, against a grid of three.
 
-Draws pools of cells, bounds and launches' noise by seed, and lets the search find the largest
-capacity within a bound on latency, and the least latency within a bound on capacity. Capacity
-stands for accuracy, which the recordings do not have; see search_replay/README.md. A true value is
-the recorded latency, the median of its noise. Ends with 1 where an aim is missed. Made-up devices,
-to which nothing was fitted, are replayed beside the recorded ones, and the last table shows what
-other devices' measurements bring.
+Draws pools of cells, bounds and launches' noise by seed, and lets the search find the highest
+accuracy within a bound on latency, and the least latency within a bound on accuracy; see
+search_replay/README.md. Capacity, a weighted count of convolutions, is an objective of steep steps
+that shows the limits of the search: how near it comes to the best there has no aim. A true value
+is the recorded latency, the median of its noise. Ends with 1 where an aim is missed. Made-up
+devices, to which nothing was fitted, are replayed beside the recorded ones, and the last table
+shows what other devices' measurements bring.
 """
 
 import argparse
@@ -65,7 +66,7 @@ def main() -> int:
         for aim in Aim:
             for own, device in places:
                 found = runs(pool, Work(own, device, aim, options.pool), options.seeds)
-                missed = misses(found)
+                missed = misses(aim, found)
                 held = held and not missed
                 row(table, f"{device.name}: {aim.value}", found, ", ".join(missed))
                 said = f"{time.monotonic() - began:.0f} s: {device.name}: {aim.value}"
@@ -74,9 +75,9 @@ def main() -> int:
         taught = transfer(pool, cells, devices, options.pool, max(options.seeds // 5, 1))
     CONSOLE.print(
         f"aims: launches <= {ours.SHARE:.0%} of a grid with three each, bound violated <="
-        f" {MOST_VIOLATED:.0%}, objective on average within {NEAR:.0%} of the best that keeps the"
-        " bound. 'verifiable' is the same against the best of which three launches in four are"
-        " within the bound, as verdicts that pass 1 % wrongly ask for."
+        f" {MOST_VIOLATED:.0%}, accuracy or latency on average within {NEAR:.0%} of the best that"
+        " keeps the bound. 'verifiable' is the same against the best of which three launches in"
+        " four are within the bound, as verdicts that pass 1 % wrongly ask for."
     )
     CONSOLE.print(taught)
     CONSOLE.print(f"{time.monotonic() - began:.0f} s")
@@ -95,14 +96,14 @@ def run(work: Work, seed: int) -> Run:
     return judged(problem, ours.search(problem, ours.budget_of(problem, work.share), elsewhere))
 
 
-def misses(found: Total) -> list[str]:
+def misses(aim: Aim, found: Total) -> list[str]:
     """The aims that are missed, in words."""
     return [
         said
         for said, missed in (
             ("launches", found.share > ours.SHARE),
             ("violated", found.violated > MOST_VIOLATED),
-            ("objective", found.regret > NEAR),
+            ("objective", aim is not Aim.CAPACITY and found.regret > NEAR),
         )
         if missed
     ]

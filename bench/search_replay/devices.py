@@ -1,6 +1,8 @@
 """Devices whose latencies are recorded, and made-up ones to which nothing was fitted."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,11 @@ from distillfarm.controller.search.features import Features
 
 RECORDED = Path(__file__).with_name("nasbench201_latency.npz")
 """NAS-Bench-201 (Dong & Yang, ICLR 2020) on four devices; see README.md beside it."""
+_ACCURACIES = Path(__file__).with_name("nasbench201_accuracy.npz")
+"""Of every cell of it, trained on CIFAR-100."""
 _SUFFIX = "_ms"
 _WEIGHT = {"nor_conv_3x3": 9.0, "nor_conv_1x1": 1.0}
-"""A stand-in for accuracy, of which the recordings have none: weights of the cell's convolutions.
-
-Made-up devices count the same operations.
-"""
+"""Of the cell's convolutions, in proportion to their parameters."""
 _OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 _NODES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """From which node to which an edge leads; 0 is the cell's input."""
@@ -25,9 +26,14 @@ _EDGES = len(_NODES)
 
 @dataclass(frozen=True)
 class Cells:
-    """Architectures: which operation is on which of six edges, and what it amounts to."""
+    """Architectures: which operation is on which of six edges, and what it amounts to.
+
+    ``accuracy`` [n] is that of the trained cell, in percent of CIFAR-100's test images;
+    ``capacity`` [n] the count of its convolutions, weighted.
+    """
 
     features: tuple[Features, ...]
+    accuracy: NDArray[np.float64]
     capacity: NDArray[np.float64]
 
 
@@ -41,7 +47,11 @@ class Device:
 
 
 def recorded(path: Path) -> tuple[Cells, tuple[Device, ...]]:
-    """An .npz with ``architecture`` [n] and an array [n] named ``..._ms`` for each device."""
+    """An .npz with ``architecture`` [n] and an array [n] named ``..._ms`` for each device.
+
+    Raises:
+        ValueError: an architecture is no cell of NAS-Bench-201, so its accuracy is not known.
+    """
     with np.load(path, allow_pickle=False) as archive:
         cells = _cells([_parsed(str(each)) for each in archive["architecture"]])
         latencies = {
@@ -99,7 +109,18 @@ def _cells(rows: list[tuple[str, ...]]) -> Cells:
         for row, part in zip(rows, used, strict=True)
     )
     capacity = [sum(_WEIGHT.get(each, 0.0) for each in part) for part in used]
-    return Cells(features, np.array(capacity))
+    known = _accuracies()
+    if unknown := next((row for row in rows if row not in known), None):
+        raise ValueError(f"{unknown} is no cell of NAS-Bench-201, so its accuracy is not known")
+    return Cells(features, np.array([known[row] for row in rows]), np.array(capacity))
+
+
+@lru_cache(maxsize=1)
+def _accuracies() -> Mapping[tuple[str, ...], float]:
+    with np.load(_ACCURACIES, allow_pickle=False) as archive:
+        percent = archive["cifar100_percent"].astype(np.float64).tolist()
+        rows = [_parsed(str(each)) for each in archive["architecture"]]
+    return dict(zip(rows, percent, strict=True))
 
 
 def _used(row: tuple[str, ...]) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def budget_of(problem: Problem, share: float = SHARE) -> int:
 def search(problem: Problem, budget: int, elsewhere: Sequence[Measured] = ()) -> Delivered:
     """Race and verify in turns, deliver the best that passed."""
     launcher = Launcher(problem)
-    objective = Metric.ACCURACY_DROP if problem.aim is Aim.CAPACITY else Metric.WARM_P90
+    objective = Metric.WARM_P90 if problem.aim is Aim.LATENCY else Metric.ACCURACY_DROP
     race = Race(problem.device.name, sla(problem), objective, _FIRST_LOOK, budget)
     race.learn(elsewhere)
     race.enter([arm(problem, row) for row in range(len(problem.rows))])
@@ -59,7 +59,7 @@ def search(problem: Problem, budget: int, elsewhere: Sequence[Measured] = ()) ->
 
 
 def ruling(problem: Problem, fresh_ms: tuple[float, ...]) -> Ruling:
-    """How fresh launches are judged; a bound on capacity is the host's, and holds."""
+    """How fresh launches are judged; a bound on accuracy is the host's, and holds."""
     if problem.aim is Aim.LATENCY:
         return Ruling(Verdict.PASS)
     judged = judge_launches(fresh_ms, problem.limit)
@@ -67,15 +67,15 @@ def ruling(problem: Problem, fresh_ms: tuple[float, ...]) -> Ruling:
 
 
 def sla(problem: Problem) -> Sla:
-    """The bound of the problem; capacity lost stands where accuracy lost would."""
-    if problem.aim is Aim.CAPACITY:
-        return Sla((Bound(Metric.WARM_P90, problem.limit),))
-    return Sla((Bound(Metric.ACCURACY_DROP, -problem.limit),))
+    """The bound of the problem; a drop is one from nothing here."""
+    if problem.aim is Aim.LATENCY:
+        return Sla((Bound(Metric.ACCURACY_DROP, -problem.limit),))
+    return Sla((Bound(Metric.WARM_P90, problem.limit),))
 
 
 def arm(problem: Problem, row: int) -> Arm:
-    """A cell whose capacity the host knows."""
-    lost = -float(problem.capacity[row])
+    """A cell whose accuracy, or capacity, the host knows."""
+    lost = -float(problem.merit[row])
     known = {Metric.ACCURACY_DROP: Interval(lost, lost, lost)}
     return Arm(str(row), problem.features[row], known)
 

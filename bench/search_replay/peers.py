@@ -63,10 +63,10 @@ def search(problem: Problem, budget: int, peer: Asking) -> Delivered:
 
 
 def _trial(problem: Problem, row: int, latency_ms: float) -> Trial:
-    capacity = float(problem.capacity[row])
-    if problem.aim is Aim.CAPACITY:
-        return Trial(-capacity, latency_ms / problem.limit - 1)
-    return Trial(latency_ms, 1 - capacity / problem.limit)
+    merit = float(problem.merit[row])
+    if problem.aim is Aim.LATENCY:
+        return Trial(latency_ms, 1 - merit / problem.limit)
+    return Trial(-merit, latency_ms / problem.limit - 1)
 
 
 class Optuna:

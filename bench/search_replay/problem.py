@@ -18,15 +18,16 @@ _VERIFIABLE, _LOOKED_AT = 0.75, 400
 class Aim(Enum):
     """What is made best within what bound."""
 
+    ACCURACY = "accuracy within latency"
+    LATENCY = "latency within accuracy"
     CAPACITY = "capacity within latency"
-    LATENCY = "latency within capacity"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """``latency_ms`` [pool] are the true medians over launches; the host knows ``capacity``.
+    """``latency_ms`` [pool] are the true medians over launches; the host knows ``merit`` [pool].
 
-    ``limit`` is the most milliseconds, or the least capacity.
+    That is the accuracy, or the capacity; ``limit`` is the most milliseconds, or the least of it.
     """
 
     device: Device
@@ -35,15 +36,15 @@ class Problem:
     rows: NDArray[np.intp]
     features: tuple[Features, ...]
     latency_ms: NDArray[np.float64]
-    capacity: NDArray[np.float64]
+    merit: NDArray[np.float64]
     limit: float
     noise: Noise
 
     def feasible(self, row: int) -> bool:
         """Whether the true value keeps the bound."""
-        if self.aim is Aim.CAPACITY:
-            return bool(self.latency_ms[row] <= self.limit)
-        return bool(self.capacity[row] >= self.limit)
+        if self.aim is Aim.LATENCY:
+            return bool(self.merit[row] >= self.limit)
+        return bool(self.latency_ms[row] <= self.limit)
 
     def regret(self, row: int) -> float:
         """By what part the objective is worse than that of the best that keeps the bound."""
@@ -65,9 +66,9 @@ class Problem:
         return max(self._worse(row, rows or [row]), 0.0)
 
     def _worse(self, row: int, rows: list[int]) -> float:
-        if self.aim is Aim.CAPACITY:
-            return float(1 - self.capacity[row] / self.capacity[rows].max())
-        return float(self.latency_ms[row] / self.latency_ms[rows].min() - 1)
+        if self.aim is Aim.LATENCY:
+            return float(self.latency_ms[row] / self.latency_ms[rows].min() - 1)
+        return float(1 - self.merit[row] / self.merit[rows].max())
 
 
 def told(latency_ms: NDArray[np.float64], device: Device) -> NDArray[np.float64]:
@@ -94,10 +95,12 @@ class Launcher:
 def draw(cells: Cells, device: Device, aim: Aim, seed: int, pool: int = POOL) -> Problem:
     """The problem of a seed: pool, noise, and a bound that 20 to 80 % of the pool keep."""
     random = np.random.default_rng(seed)
-    rows = random.choice(len(cells.capacity), min(pool, len(cells.capacity)), replace=False)
-    latency, capacity = device.latency_ms[rows], cells.capacity[rows]
+    count = len(cells.features)
+    rows = random.choice(count, min(pool, count), replace=False)
+    latency = device.latency_ms[rows]
+    merit = (cells.capacity if aim is Aim.CAPACITY else cells.accuracy)[rows]
     share = random.uniform(0.2, 0.8)
-    bounded = latency if aim is Aim.CAPACITY else capacity
+    bounded = merit if aim is Aim.LATENCY else latency
     limit = float(np.quantile(bounded, share))
     return Problem(
         device=device,
@@ -106,7 +109,7 @@ def draw(cells: Cells, device: Device, aim: Aim, seed: int, pool: int = POOL) ->
         rows=rows,
         features=tuple(cells.features[row] for row in rows),
         latency_ms=latency,
-        capacity=capacity,
+        merit=merit,
         limit=limit,
         noise=drawn(random),
     )
