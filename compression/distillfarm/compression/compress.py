@@ -59,6 +59,13 @@ def steps(recipe: Recipe, source_format: ModelFormat, target: Target) -> tuple[S
     return (*plan, *_conversion(current, exporter, target), Step(StepKind.EXPORT))
 
 
+def trainings(recipe: Recipe) -> int:
+    """How many passes change a module; nearly all train it, which takes longest by far."""
+    known = registry.known(registry.PASSES)
+    passes = [registry.compression_pass(each.name) for each in recipe.passes if each.name in known]
+    return sum(ModelFormat.TORCH_MODULE in each.formats for each in passes)
+
+
 def _conversion(current: ModelFormat, exporter: Exporter, target: Target) -> tuple[Step, ...]:
     if current is exporter.format:
         return ()

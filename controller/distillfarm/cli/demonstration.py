@@ -46,7 +46,7 @@ def demo(
         raise MissingExtra(
             "PyTorch is not installed; run: pip install 'distillfarm[agent,controller,compression]'"
         )
-    folder = run(prepare(connection.state_dir, epochs=2 if quick else 8))
+    folder = run(prepare(connection.state_dir, epochs=2 if quick else 6))
     sla, trials = SLA, 2 if quick else 5
     say(
         f"the same by hand: distillfarm study run --model {folder / 'teacher.pt'} "

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from distillfarm.compression import compress
 from distillfarm.controller import decide
 from distillfarm.controller.bundle import build_bundle
 from distillfarm.controller.decide import Found
@@ -112,8 +113,12 @@ class Stages:
         return [self._trial(place, each, "search") for each in candidates]
 
     def compress(self, model: Variant, trials: Sequence[Trial]) -> list[Trial]:
-        """Build every candidate once, whatever number of chipsets asked for it."""
+        """Build every candidate once, whatever number of chipsets asked for it.
+
+        What is trained begins first, lest a worker is left with it when all others are done.
+        """
         wanted = list(dict.fromkeys(each.candidate for each in trials if each.refusal is None))
+        wanted.sort(key=lambda each: -compress.trainings(each.recipe))
         built: dict[Candidate, Exported | Refusal] = {}
 
         def build(candidate: Candidate) -> None:

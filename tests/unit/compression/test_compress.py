@@ -3,7 +3,7 @@
 import pytest
 
 from distillfarm.compression import registry
-from distillfarm.compression.compress import StepKind, steps
+from distillfarm.compression.compress import StepKind, steps, trainings
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.domain.hardware import parse_target
 from distillfarm.domain.model import ModelFormat
@@ -95,3 +95,17 @@ def test_every_registered_plug_in_loads_by_its_name() -> None:
         target = parse_target(name)
         exporter = registry.exporter(target.runtime)
         assert exporter.format in exporter.sources
+
+
+@pytest.mark.parametrize(
+    ("recipe", "count"),
+    [
+        ("original", 0),
+        ("int8_static", 0),
+        ("distill(width=0.5)+prune(ratio=0.5)+int8_static", 2),
+        ("prune(ratio=0.2)*3", 3),
+        ("levitate+qat", 1),
+    ],
+)
+def test_what_trains_is_known_by_its_passes(recipe: str, count: int) -> None:
+    assert trainings(parse_recipe(recipe)) == count
