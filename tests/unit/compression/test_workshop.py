@@ -17,6 +17,7 @@ from distillfarm.compression.inference import open_model
 from distillfarm.compression.protocols import ExportRefused, PassRefused, WorkingModel
 from distillfarm.compression.workshop import Workshop
 from distillfarm.domain.errors import Cancelled, InvalidRequest
+from distillfarm.domain.hardware import parse_target
 from distillfarm.domain.model import ArtifactRef, Dataset, ModelFormat, SourceModel
 from distillfarm.domain.recipe import pass_spec
 from distillfarm.domain.variant import Exported, PassOutcome, SliceKind, Variant
@@ -362,8 +363,7 @@ def keras_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("name", "form", "target"),
     [
         ("model.keras", ModelFormat.KERAS, "onnxruntime"),
-        ("model.keras", ModelFormat.KERAS, "litert"),
-        ("model.h5", ModelFormat.KERAS, "litert"),
+        ("model.h5", ModelFormat.KERAS, "onnxruntime"),
         ("saved_model.tar", ModelFormat.SAVED_MODEL, "litert"),
     ],
 )
@@ -377,14 +377,23 @@ def test_keras_and_saved_models_are_exported_and_quantised(
     assert [each.name for each in open_model(model, 1).signature.inputs] == ["image"]
 
 
+def test_keras_is_exported_by_a_process_that_computes_otherwise(
+    keras_files: Path, tmp_path: Path
+) -> None:
+    """Read by PyTorch, converted by TensorFlow: Keras computes with one of them in a process."""
+    shop = opened(tmp_path, keras_files / "data.npz")
+    source = shop.source(keras_files / "model.keras", ModelFormat.KERAS)
+    exported = shop.build(shop.work.ingest(source, shop.dataset), "int8_static", "litert")
+    assert exported.test_quality.value > 0.9
+
+
 def test_a_saved_model_for_onnx_runtime_is_refused_with_the_remedy(
     keras_files: Path, tmp_path: Path
 ) -> None:
     shop = opened(tmp_path, keras_files / "data.npz")
-    file = keras_files / "saved_model.tar"
+    source = shop.source(keras_files / "saved_model.tar", ModelFormat.SAVED_MODEL)
+    teacher = shop.work.ingest(source, shop.dataset)
     with pytest.raises(ExportRefused, match="distil it first"):
-        shop.build_at_once(file, ModelFormat.SAVED_MODEL, "original", "onnxruntime")
-    student = shop.build_at_once(
-        file, ModelFormat.SAVED_MODEL, "distill(width=0.25)", "onnxruntime"
-    )
+        shop.work.export(teacher, parse_target("onnxruntime"), shop.dataset, teacher, 0)
+    student = shop.build(teacher, "distill(width=0.25)", "onnxruntime")
     assert student.test_quality.value > 0.9
