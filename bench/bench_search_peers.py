@@ -4,7 +4,7 @@ The problems are those of ``bench_search_replay``. One figure compares: the shar
 deliver a candidate which truly keeps the bound and whose objective is within 3 % of the best one's.
 Peers have no verification: they deliver the best that was seen within the bound. Olive is run in an
 environment of its own in the cache. Ends with 1 where ours is not ahead of a peer on a device, in
-either aim. Optuna's Gaussian process takes a minute a search and is run where it is asked for.
+any aim. Optuna's Gaussian process takes a minute a search and is run where it is asked for.
 """
 
 import argparse
@@ -38,6 +38,8 @@ def main() -> int:
     parser.add_argument("--slow-seeds", type=int, default=0, help=f"of {_SLOW}")
     parser.add_argument("--data", type=Path, default=RECORDED, help="FILE.npz of other devices")
     parser.add_argument("--pool", type=int, default=POOL, help="cells to choose from")
+    aims = [each.name.lower() for each in Aim]
+    parser.add_argument("--aim", action="append", choices=aims, help="repeatable; all by default")
     parser.add_argument("--cache", type=Path, default=Path(".distillfarm/bench"))
     parser.add_argument("--without-olive", action="store_true")
     parser.add_argument("--jobs", type=int, default=2)
@@ -48,7 +50,7 @@ def main() -> int:
     held = True
     names = [*peers.OPTUNA, *(peers.OLIVE if python else ())]
     with ProcessPoolExecutor(options.jobs) as pool:
-        for aim in Aim:
+        for aim in [Aim[each.upper()] for each in options.aim or Aim.__members__]:
             table = sheet(aim)
             for device in devices:
                 work = Work(cells, device, aim, options.pool)
