@@ -35,7 +35,9 @@ def demo(
     *,
     connection: Connection,
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")] = Path("out/demo"),
-    quick: Annotated[bool, typer.Option(help="Train and search less: about a minute.")] = False,
+    quick: Annotated[
+        bool, typer.Option(help="Train and search less: about three minutes.")
+    ] = False,
 ) -> None:
     """Train a small network, compress it, measure it here, and deliver a signed bundle.
 
