@@ -96,6 +96,7 @@ def map_divergence(teacher: nn.Module, made: nn.Module, batch: Tensor) -> float:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe", ["distill(width=0.5,epochs=10)", "sparsify(ratio=0.9,epochs=10)"]
 )
@@ -231,6 +232,7 @@ def test_a_projection_learns_along(problems: Callable[[str], tiny_models.Problem
     assert all(each.grad is None for each in teacher.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "layer"),
     [("image", nn.Conv2d), ("tokens", nn.LayerNorm), ("sequence", nn.GRU), ("vector", nn.Linear)],

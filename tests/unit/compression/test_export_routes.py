@@ -55,6 +55,7 @@ def test_an_operator_that_no_route_knows_is_named_for_each(tmp_path: Path) -> No
     assert str(refused.value).startswith("; ".join(f"not by {each}: {reason}" for each in routes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("runtime", "routes"),
     [

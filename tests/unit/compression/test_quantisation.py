@@ -101,6 +101,7 @@ class Case:
         return f"{self.kind}-{self.text}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [
@@ -249,7 +250,8 @@ def test_plain_ranges_are_no_further_off_than_litert_moving_average(
     assert error(problem, source, made) <= error(problem, source, stock)
 
 
-@pytest.mark.parametrize("runtime", [_ONNX, pytest.param(_LITERT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", [_ONNX, _LITERT])
 def test_mixed_precision_saves_what_int8_destroys_and_names_the_layer(
     exported: Exported, tmp_path: Path, runtime: str
 ) -> None:

@@ -63,6 +63,7 @@ def gated(
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
 def test_a_recurrent_net_that_quantisation_destroyed_is_caught_by_name(
     trap: tiny_models.Problem, tmp_path: Path, runtime: str
@@ -126,6 +127,7 @@ def test_an_old_onnx_file_is_brought_to_where_per_channel_weights_exist(tmp_path
     assert (found.inputs[0].name, found.outputs[0].name) == ("in:0", "out/x")
 
 
+@pytest.mark.slow
 def test_dynamic_int8_refuses_convolutions_on_onnx_runtime(
     image_problem: tiny_models.Problem, tmp_path: Path
 ) -> None:
@@ -145,6 +147,7 @@ def test_too_few_calibration_samples_are_refused(
         gated(few, source, "int8_static", tmp_path / "pass")
 
 
+@pytest.mark.slow
 def test_distillation_teaches_a_smaller_student(
     image_problem: tiny_models.Problem, tmp_path: Path
 ) -> None:
