@@ -23,7 +23,7 @@ from bench_search_replay import run as run_ours
 from rich.table import Table
 from search_replay import ours, peers
 from search_replay.devices import RECORDED, recorded
-from search_replay.problem import POOL, Aim, draw
+from search_replay.problem import AIMS, POOL, Aim, draw
 from search_replay.runs import NEAR, Run, Total, judged, spread_out, total
 from techniques.peers import olive_python
 
@@ -38,8 +38,7 @@ def main() -> int:
     parser.add_argument("--slow-seeds", type=int, default=0, help=f"of {_SLOW}")
     parser.add_argument("--data", type=Path, default=RECORDED, help="FILE.npz of other devices")
     parser.add_argument("--pool", type=int, default=POOL, help="cells to choose from")
-    aims = [each.name.lower() for each in Aim]
-    parser.add_argument("--aim", action="append", choices=aims, help="repeatable; all by default")
+    parser.add_argument("--aim", action="append", choices=AIMS, help="repeatable; all by default")
     parser.add_argument("--cache", type=Path, default=Path(".distillfarm/bench"))
     parser.add_argument("--without-olive", action="store_true")
     parser.add_argument("--jobs", type=int, default=2)
@@ -50,7 +49,7 @@ def main() -> int:
     held = True
     names = [*peers.OPTUNA, *(peers.OLIVE if python else ())]
     with ProcessPoolExecutor(options.jobs) as pool:
-        for aim in [Aim[each.upper()] for each in options.aim or Aim.__members__]:
+        for aim in [AIMS[each] for each in options.aim or AIMS]:
             table = sheet(aim)
             for device in devices:
                 work = Work(cells, device, aim, options.pool)

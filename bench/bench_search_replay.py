@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from search_replay import ours
 from search_replay.devices import RECORDED, Cells, Device, made_up, recorded
-from search_replay.problem import POOL, Aim, draw
+from search_replay.problem import AIMS, POOL, Aim, draw
 from search_replay.runs import NEAR, Run, Total, judged, spread_out, total
 
 CONSOLE = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
@@ -54,8 +54,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=RECORDED, help="FILE.npz of other devices")
     parser.add_argument("--pool", type=int, default=POOL, help="cells to choose from")
     parser.add_argument("--made-up", type=int, default=2, help="devices of random costs")
-    aims = [each.name.lower() for each in Aim]
-    parser.add_argument("--aim", action="append", choices=aims, help="repeatable; all by default")
+    parser.add_argument("--aim", action="append", choices=AIMS, help="repeatable; all by default")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     began = time.monotonic()
@@ -65,7 +64,7 @@ def main() -> int:
     table = sheet("Search", "missed")
     held = True
     with ProcessPoolExecutor(options.jobs) as pool:
-        for aim in [Aim[each.upper()] for each in options.aim or Aim.__members__]:
+        for aim in [AIMS[each] for each in options.aim or AIMS]:
             for own, device in places:
                 found = runs(pool, Work(own, device, aim, options.pool), options.seeds)
                 missed = misses(aim, found)

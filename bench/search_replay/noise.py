@@ -6,6 +6,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from distillfarm.statistics.distributions import median_absolute_deviation
+
 _REFERENCE = 20_000
 _TO_SD = 1.4826
 _LEAST, _MOST = 0.01, 0.10
@@ -40,7 +42,7 @@ class Noise:
     @cached_property
     def _scale(self) -> float:
         body = self._body(np.random.default_rng(0), _REFERENCE)
-        return self.variation / (_TO_SD * float(np.median(np.abs(body - np.median(body)))))
+        return self.variation / (_TO_SD * median_absolute_deviation(body))
 
     @cached_property
     def _median(self) -> float:

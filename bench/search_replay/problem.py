@@ -23,6 +23,10 @@ class Aim(Enum):
     CAPACITY = "capacity within latency"
 
 
+AIMS = {each.name.lower(): each for each in Aim}
+"""By the names that command lines take."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """``latency_ms`` [pool] are the true medians over launches; the host knows ``merit`` [pool].
