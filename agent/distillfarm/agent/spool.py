@@ -1,6 +1,5 @@
 """Finished results, kept on disk until the controller has acknowledged them."""
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -8,8 +7,7 @@ import msgspec
 from distillfarm.domain.agent import JobResult
 from distillfarm.domain.ids import derived_id
 from distillfarm.domain.job import Lease
-
-_TEMPORARY = ".part"
+from distillfarm.files import whole
 
 
 class Spool:
@@ -18,23 +16,12 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(f"*{_TEMPORARY}"):
+        for leftover in folder.glob(f"*{whole.PARTIAL}"):
             leftover.unlink()
 
     def put(self, result: JobResult) -> None:
         """Keep a result; on disk when this returns."""
-        path = self._path(result.lease)
-        temporary = path.with_suffix(_TEMPORARY)
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.encode(result))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        whole.write(self._path(result.lease), msgspec.json.encode(result))
 
     def results(self) -> list[JobResult]:
         """Everything that is kept, the oldest first."""

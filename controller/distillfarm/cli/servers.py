@@ -16,6 +16,7 @@ from distillfarm.cli.console import say
 from distillfarm.cli.failures import extra
 from distillfarm.cli.options import DEFAULT_STATE_DIR, StateDirOption
 from distillfarm.domain.errors import InvalidRequest
+from distillfarm.files import whole
 
 Settings = TypeVar("Settings")
 
@@ -75,7 +76,7 @@ def controller(
     def ready(address: str) -> None:
         say(f"controller serves on {address}")
         if address_file is not None:
-            address_file.write_text(address)
+            whole.write(address_file, address.encode())
 
     run_until_stopped(lambda stop: serve(settings, stop=stop, ready=ready))
 

@@ -17,6 +17,7 @@ import msgspec
 import psutil
 
 from distillfarm.domain.errors import AlreadyExists
+from distillfarm.files import whole
 
 _ORPHANS_END_WITHIN_S = 20.0
 _LOOK_EVERY_S = 0.2
@@ -49,9 +50,7 @@ def starting(state_dir: Path) -> bool:
 
 def announce(state_dir: Path, farm: Farm) -> None:
     """Tell other commands where the farm serves."""
-    fresh = state_dir / "farm.json.new"
-    fresh.write_bytes(msgspec.json.encode(farm))
-    fresh.replace(state_dir / "farm.json")
+    whole.write(state_dir / "farm.json", msgspec.json.encode(farm))
 
 
 @contextmanager

@@ -5,7 +5,6 @@ The format is that of OpenSSF model signing, so its own command line verifies a 
 """
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from distillfarm.domain.errors import InvalidRequest
+from distillfarm.files import whole
 
 SIGNATURE = "model.sig"
 
@@ -35,16 +35,12 @@ def signing_key(folder: Path) -> SigningKey:
     """The key that lies in ``folder``; made there the first time."""
     path = folder / "signing-key.pem"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        part = path.with_suffix(f".{os.getpid()}")
-        part.touch(mode=0o600)
-        part.write_bytes(pem)
-        part.replace(path)
+        whole.write(path, pem, whole.PRIVATE)
     loaded = serialization.load_pem_private_key(path.read_bytes(), None)
     public = loaded.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo

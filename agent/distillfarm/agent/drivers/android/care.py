@@ -7,6 +7,7 @@ from pathlib import Path
 
 from distillfarm.agent.drivers.android.state import State
 from distillfarm.domain.hardware import DeviceHealth
+from distillfarm.files import whole
 
 # Far above the gate, for which a phone just waits: such a phone does not cool down by itself.
 HOTTEST_C = 48.0
@@ -66,10 +67,7 @@ class ChargeHistory:
         if not full:
             self.path.unlink(missing_ok=True)
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".part")
-        partial.write_text(json.dumps({"full_since_s": now_s}))
-        partial.replace(self.path)
+        whole.write(self.path, json.dumps({"full_since_s": now_s}).encode())
 
     def full_since_s(self) -> float | None:
         """Unix time since which it has been full; None when it is not."""

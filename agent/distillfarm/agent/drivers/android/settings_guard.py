@@ -5,7 +5,6 @@ when everything is back.
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from adbutils import AdbDevice
 
 from distillfarm.agent.drivers.android import shell
+from distillfarm.files import whole
 
 _UNSET = ("", "null")
 
@@ -136,14 +136,8 @@ class SettingsGuard:
         shell.run(device, "; ".join(commands), _TIMEOUT_S)
 
     def _keep(self, values: Mapping[str, str]) -> None:
-        """Write the file whole; what an agent before kept is older, thus the truth."""
-        self._kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._kept.with_suffix(".part")
-        with partial.open("w") as file:
-            json.dump({**values, **self._kept_values()}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._kept)
+        """Write the file; what an agent before kept is older, thus the truth."""
+        whole.write(self._kept, json.dumps({**values, **self._kept_values()}).encode())
 
     def _kept_values(self) -> dict[str, str]:
         """What the file holds; nothing of it reaches a shell that is not a plain value."""

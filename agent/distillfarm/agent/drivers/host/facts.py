@@ -10,6 +10,7 @@ import psutil
 
 from distillfarm.domain.hardware import Chipset
 from distillfarm.domain.ids import fresh_id
+from distillfarm.files import whole
 
 UNREADABLE = "unreadable"
 _VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD"}
@@ -24,7 +25,7 @@ def serial(folder: Path) -> str:
     if not identity:
         kept = folder / "machine-id"
         if not kept.exists():
-            kept.write_text(fresh_id("machine"))
+            whole.write(kept, fresh_id("machine").encode())
         identity = kept.read_text()
     # machine-id(5) asks not to show the id itself.
     return "host-" + hashlib.sha256(f"distillfarm:{identity}".encode()).hexdigest()[:12]
