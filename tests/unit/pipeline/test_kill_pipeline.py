@@ -12,9 +12,9 @@ from distillfarm.controller.bundle import unpack, verify
 from distillfarm.controller.store.protocol import MeasurementQuery
 from distillfarm.domain.study import StudyState
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.slow
 
-TOY = Toy(ingest_s=0.8, pass_s=0.8, launch_s=0.2)
+TOY = Toy(ingest_s=0.8, pass_s=0.8, launch_s=0.1)
 MOMENTS = {
     "in ingest": "controller up",
     "in a pass": "begin original+distill(width=0.5)",
