@@ -16,6 +16,9 @@ HEAVY = (
     "onnxruntime",
     "litert_torch",
     "scipy.stats",
+    "scipy.optimize",
+    "matplotlib",
+    "model_signing",
 )
 
 LIGHT = [

@@ -1,19 +1,23 @@
 """Signs a folder of files with the controller's own key, offline, and checks such signatures.
 
 The format is that of OpenSSF model signing, so its own command line verifies a bundle as well:
-``model_signing verify key DIR --signature DIR/model.sig --public-key signing-key.pub``.
+``model_signing verify key DIR --signature DIR/model.sig --public-key signing-key.pub``. The library
+brings all of Sigstore, half a second of every start, and is loaded by whoever signs or checks.
 """
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import model_signing
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from distillfarm.domain.errors import InvalidRequest
 from distillfarm.files import whole
+
+if TYPE_CHECKING:
+    from model_signing import hashing
 
 SIGNATURE = "model.sig"
 
@@ -66,25 +70,31 @@ def fingerprint(public_pem: bytes) -> str:
 
 def sign(folder: Path, key: SigningKey) -> None:
     """Write the signature over all files of ``folder`` into it."""
-    model_signing.signing.Config().use_elliptic_key_signer(
-        private_key=key.private
-    ).set_hashing_config(_hashing(folder)).sign(folder, folder / SIGNATURE)
+    from model_signing import signing  # noqa: PLC0415
+
+    signing.Config().use_elliptic_key_signer(private_key=key.private).set_hashing_config(
+        _hashing(folder)
+    ).sign(folder, folder / SIGNATURE)
 
 
 def signature_problem(folder: Path, public_key: Path) -> str:
     """Why the signature of ``folder`` does not hold under ``public_key``; empty when it does."""
+    from model_signing import verifying  # noqa: PLC0415
+
     try:
-        model_signing.verifying.Config().use_elliptic_key_verifier(
-            public_key=public_key
-        ).set_hashing_config(_hashing(folder)).verify(folder, folder / SIGNATURE)
+        verifying.Config().use_elliptic_key_verifier(public_key=public_key).set_hashing_config(
+            _hashing(folder)
+        ).verify(folder, folder / SIGNATURE)
     except Exception as error:  # noqa: BLE001 - the file is hostile until proven otherwise
         return str(error) or type(error).__name__
     return ""
 
 
-def _hashing(folder: Path) -> model_signing.hashing.Config:
+def _hashing(folder: Path) -> "hashing.Config":
+    from model_signing import hashing  # noqa: PLC0415
+
     return (
-        model_signing.hashing.Config()
+        hashing.Config()
         .use_file_serialization(hashing_algorithm="sha256", allow_symlinks=False)
         .set_ignored_paths(paths=[folder / SIGNATURE], ignore_git_paths=False)
     )

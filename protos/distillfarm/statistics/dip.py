@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 _TOLERANCE = 1e-9
 # The 99th percentile of sqrt(count) * dip of uniform values, from 20,000 to 100,000 draws each; it
@@ -75,6 +74,9 @@ def _minorant(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.floa
     """The greatest convex function below the points, at the points."""
     if x.size == 1:
         return y
+    # Half a second of every start, that of an agent which has measured nothing, too.
+    from scipy.optimize import isotonic_regression  # noqa: PLC0415
+
     steps = np.diff(x)
     slopes = isotonic_regression(np.diff(y) / steps, weights=steps).x
     return np.concatenate(([y[0]], y[0] + np.cumsum(slopes * steps)))

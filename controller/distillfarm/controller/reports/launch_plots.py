@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from matplotlib.ticker import MaxNLocator
-
 from distillfarm.controller.remarks import course
 from distillfarm.controller.reports import canvas, plots
 from distillfarm.controller.reports.evidence import Measured
@@ -35,7 +33,7 @@ def over_time(launches: Sequence[Launch]) -> str:
         axes.set_ylim(bottom=0)
         axes.set_xlabel("seconds since the launch's first timed inference")
         axes.set_ylabel("ms for one inference")
-        plots.legend_above(axes)
+        canvas.legend_above(axes)
         return canvas.svg(figure)
 
 
@@ -56,8 +54,8 @@ def in_turn(own: Sequence[Launch], rival: Sequence[Launch]) -> str:
             ("A", "B, its rival"), (first, second), canvas.COLOURS, canvas.MARKERS, strict=False
         ):
             axes.plot(numbers, values, marker, color=colour, markersize=6, label=label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        canvas.whole_numbers(axes)
         axes.set_xlabel("pair of launches, in the order in which they were made")
         axes.set_ylabel("warm p50, ms")
-        plots.legend_above(axes)
+        canvas.legend_above(axes)
         return canvas.svg(figure)

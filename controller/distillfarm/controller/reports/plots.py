@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
 from distillfarm.controller import quality, quantities
 from distillfarm.controller.reports import canvas
@@ -16,10 +15,12 @@ from distillfarm.domain.study import Metric, Score, Sla, Trial
 from distillfarm.domain.variant import CurvePoint, Exported, PassReport
 from distillfarm.sandbox.text import one_line
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 MOST_PARTS = 10
 """Of each kind; more would be no picture."""
 _NS_PER_MS = 1e6
-_DECADE = 10.0
 _MAX_STRIP_SAMPLES = 80
 _MAX_SERIES_POINTS = 400
 _MAX_TITLE = 80
@@ -58,11 +59,11 @@ def pareto(trials: Sequence[Trial], front: frozenset[str], chosen: str, knee: st
                 label = "_"
         _ring(axes, scored, chosen, marker="o", colour=canvas.COLOURS[1], label="chosen")
         _ring(axes, scored, knee, marker="s", colour=canvas.INK, label="knee of the front")
-        _log_axis(axes)
+        canvas.log_axis(axes)
         axes.set_xlabel("warm p90 in ms, 95 % interval over launches (logarithmic)")
         axes.set_ylabel("quality on the test split")
         _number(axes, numbered(trials, front))
-        legend_above(axes)
+        canvas.legend_above(axes)
         return canvas.svg(figure)
 
 
@@ -82,7 +83,7 @@ def launches(measured: Sequence[tuple[str, Measured]]) -> str:
         for row, (_, each) in enumerate(reversed(rows)):
             _strip(axes, row, each)
         axes.set_yticks(range(len(rows)), [label for label, _ in reversed(rows)], fontsize=9)
-        _log_axis(axes)
+        canvas.log_axis(axes)
         axes.set_xlabel("milliseconds for one inference (logarithmic)")
         return canvas.svg(figure)
 
@@ -105,10 +106,10 @@ def curves(trials: Sequence[Trial]) -> str:
                 linewidth=1.3,
                 label=label,
             )
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        canvas.whole_numbers(axes)
         axes.set_xlabel("epoch")
         axes.set_ylabel("quality on the selection split")
-        legend_above(axes)
+        canvas.legend_above(axes)
         return canvas.svg(figure)
 
 
@@ -163,7 +164,7 @@ def parts(exported: Exported, sla: Sla) -> str:
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("points lost, 95 % interval (in brackets: samples)")
-        legend_above(axes)
+        canvas.legend_above(axes)
         return canvas.svg(figure)
 
 
@@ -178,7 +179,7 @@ def _curves(trials: Sequence[Trial]) -> Iterator[tuple[str, tuple[CurvePoint, ..
                 yield _short(before), report.curve
 
 
-def _strip(axes: Axes, row: int, each: Measured) -> None:
+def _strip(axes: "Axes", row: int, each: Measured) -> None:
     height = 0.7 / len(each.measurement.launches)
     for number, launch in enumerate(each.measurement.launches):
         middle = row + 0.35 - height * (number + 0.5)
@@ -196,7 +197,7 @@ def _strip(axes: Axes, row: int, each: Measured) -> None:
 
 
 def _ring(
-    axes: Axes,
+    axes: "Axes",
     scored: Sequence[tuple[Trial, Score]],
     trial_id: str,
     *,
@@ -218,7 +219,7 @@ def _ring(
             )
 
 
-def _number(axes: Axes, trials: Sequence[Trial]) -> None:
+def _number(axes: "Axes", trials: Sequence[Trial]) -> None:
     for number, trial in enumerate(trials, 1):
         if trial.score is not None:
             axes.annotate(
@@ -228,26 +229,6 @@ def _number(axes: Axes, trials: Sequence[Trial]) -> None:
                 textcoords="offset points",
                 fontsize=9,
             )
-
-
-def _log_axis(axes: Axes) -> None:
-    """A logarithmic axis whose ticks are plain numbers, few enough to read."""
-    axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    wide = high > _DECADE * low
-    ticks = LogLocator(subs=(1, 2, 5)) if wide else FixedLocator(_round_ticks(low, high))
-    axes.xaxis.set_major_locator(ticks)
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-
-
-def _round_ticks(low: float, high: float) -> list[float]:
-    return [each for each in MaxNLocator(6).tick_values(low, high) if low <= each <= high]
-
-
-def legend_above(axes: Axes) -> None:
-    """Name what is drawn, above it."""
-    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3)
 
 
 def _bars(interval: Interval) -> list[list[float]] | None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import Bounds, minimize
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -97,6 +96,9 @@ class Process:
         self.theta = _PRIOR if start is None else start
         self.loss = 0.0
         if not keep:
+            # Half a second of every start, that of a controller without studies, too.
+            from scipy.optimize import Bounds, minimize  # noqa: PLC0415
+
             found = minimize(
                 self._loss,
                 self.theta,
