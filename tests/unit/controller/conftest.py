@@ -23,8 +23,9 @@ def make_farm(tmp_path: Path) -> FarmFactory:
             "state_dir": tmp_path / "state",
             "listen": "127.0.0.1:0",
             "web_listen": "",
-            "heartbeat_s": 0.1,
-            "lease_s": 0.6,
+            # Three silent beats end a session: a busy machine must not be silent for so long.
+            "heartbeat_s": 0.3,
+            "lease_s": 1.8,
             "grace_s": 0.0,
         }
         return running_farm(ControllerSettings.model_validate(given | changes), security)
