@@ -2,15 +2,17 @@
 
 import json
 import plistlib
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import pytest
 from iphone_fixtures import PROBE, probe_package
@@ -139,38 +141,46 @@ class GoIos:
     def tunnel(self) -> Iterator[None]:
         """Hold a tunnel to the phone."""
         command: Command = [self._program, "tunnel", "start", "--userspace", f"--udid={self._udid}"]
-        holding = subprocess.Popen(
-            command,
-            env=self.variables,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            ends_s = time.monotonic() + _WAIT_S
-            # Until it has come up, nobody answers.
-            asking: Command = [self._program, "tunnel", "ls"]
-            while self._udid not in run(asking, self.variables, code=None).stdout:
-                assert time.monotonic() < ends_s
-                time.sleep(0.2)
-            yield
-        finally:
-            holding.send_signal(signal.SIGTERM)
+        with TemporaryFile("w+") as words:
+            holding = subprocess.Popen(
+                command, env=self.variables, stdin=subprocess.DEVNULL, stdout=words, stderr=words
+            )
             try:
-                holding.wait(_WAIT_S)
-            except subprocess.TimeoutExpired:
-                holding.kill()
-                holding.wait()
+                self._wait_for_tunnel(holding, words)
+                yield
+            finally:
+                holding.send_signal(signal.SIGTERM)
+                try:
+                    holding.wait(_WAIT_S)
+                except subprocess.TimeoutExpired:
+                    holding.kill()
+                    holding.wait()
+
+    def _wait_for_tunnel(self, holding: subprocess.Popen[bytes], words: IO[str]) -> None:
+        """Until it has come up, nobody answers."""
+        ends_s = time.monotonic() + _WAIT_S
+        asking: Command = [self._program, "tunnel", "ls"]
+        while self._udid not in run(asking, self.variables, code=None).stdout:
+            if time.monotonic() > ends_s:
+                words.seek(0)
+                pytest.fail(f"no tunnel in {_WAIT_S} s (ended: {holding.poll()}): {words.read()}")
+            time.sleep(0.2)
+
+
+def quiet_port() -> int:
+    """A free port below those that Linux gives to outgoing connections: tests make many."""
+    for port in random.sample(range(20_000, 32_768), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    pytest.fail("no free port among a hundred")
 
 
 @pytest.fixture
 def ios(go_ios: Path, iphone_lab: Lab, iphone: Phone) -> Iterator[GoIos]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     iphone_lab.forget_records()
     iphone.forget_hosts()
-    yield GoIos(go_ios, iphone_lab, iphone, port)
+    yield GoIos(go_ios, iphone_lab, iphone, quiet_port())
     iphone_lab.forget_records()
 
 
