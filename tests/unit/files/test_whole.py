@@ -27,6 +27,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
             whole.write(path, content)
     over.set()
     reader.join()
+    assert seen
     assert seen <= contents
 
 

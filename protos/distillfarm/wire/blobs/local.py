@@ -19,6 +19,7 @@ from distillfarm.domain.errors import (
     WrongState,
 )
 from distillfarm.domain.ids import digest_bytes
+from distillfarm.files import whole
 from distillfarm.wire.blobs.protocol import digest_file, hex_digits
 
 _COPY_BYTES = 4 * 2**20
@@ -142,11 +143,7 @@ class LocalBlobs:
         os.fsync(file.fileno())
         final.parent.mkdir(exist_ok=True)
         partial.replace(final)
-        folder = os.open(final.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        whole.sync_names(final.parent)
 
     @contextmanager
     def _locked(self, digest: str, size: int) -> Iterator[BufferedRandom | None]:
